@@ -1,0 +1,53 @@
+# Every command of this project; `make help` lists them. A new machine needs Python 3.11, 3.12 or 3.13, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint check wheel bench lock clean
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(READY) ## Convert, train, kill, go on, export and serve a model of handwritten digits
+	$(BIN)/keras-estimator demo
+
+test: $(READY) ## Run the tests
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+lint: $(READY) ## Check style, types and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test ## What a change must pass: lint and test
+
+wheel: $(READY) ## Build the wheel, install it alone elsewhere and run the README's first snippet on it
+	$(BIN)/python -m pytest -m wheel
+
+bench: $(READY) ## Measure the speed against Keras and the original, in one run
+	$(BIN)/python -m bench
+
+lock: $(READY) ## Write requirements-dev.lock anew from pyproject.toml, with the newest versions
+	$(BIN)/uv pip compile pyproject.toml --extra demo --extra dev --universal --python-version 3.11 \
+	  --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate --upgrade --quiet \
+	  --custom-compile-command "make lock" --output-file requirements-dev.lock
+
+clean: ## Remove the environment and everything else that was made here
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The set-up, done again only when what it installs has changed; what is there already is not fetched again.
+$(READY): pyproject.toml requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
+	  echo "error: this Python cannot be used" >&2; \
+	  echo "  found:    $(PYTHON), $$($(PYTHON) --version 2>&1 | head -n 1)" >&2; \
+	  echo "  expected: Python 3.11, 3.12 or 3.13" >&2; \
+	  echo "  fix:      make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,1 @@
+"""The benchmark: keras-estimator and its peers in one run, taking turns."""

@@ -1,0 +1,110 @@
+"""One contender in a process of its own: reads requests as JSON lines, does them, answers in JSON lines.
+
+    python -m bench.worker CONTENDER WORKLOAD
+
+| request                                    | answer                                                       |
+|--------------------------------------------|--------------------------------------------------------------|
+| (none: once prepared)                      | versions                                                     |
+| `{"do": "train", "steps": n, "secs": s}`   | calls of `train(n)` until s seconds passed: steps, inside, wall |
+| `{"do": "call", "what": w, "times": k, "secs": s}` | the seconds of each of up to k calls                 |
+| `{"do": "own_time", "times": k}`           | the seconds of the model's own computation, per call         |
+| `{"do": "memory"}`                         | peak resident memory in MiB                                  |
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from bench.contenders import CONTENDERS, EVALUATED_BATCHES, Contender
+from bench.workloads import WORKLOADS
+
+_LEAST_CALLS = 3
+
+
+def _train(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
+    """Call `train` until `secs` have passed, at least once."""
+    calls, steps, inside = 0, 0, 0.0
+    began = time.perf_counter()
+    while not calls or time.perf_counter() - began < request["secs"]:
+        made, seconds = contender.train(request["steps"])
+        calls, steps, inside = calls + 1, steps + made, inside + seconds
+    return {"calls": calls, "steps": steps, "inside": inside, "wall": time.perf_counter() - began}
+
+
+def _call(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
+    """Time single calls of `evaluate`, `predict` or `predictor`; the first is not counted."""
+    call: Callable[[], None] = getattr(contender, request["what"])
+    try:
+        call()
+    except NotImplementedError:
+        return {"seconds": []}
+    seconds: list[float] = []
+    while len(seconds) < request["times"] and (len(seconds) < _LEAST_CALLS or sum(seconds) < request["secs"]):
+        began = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - began)
+    return {"seconds": seconds}
+
+
+def _own_time(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
+    """Time the bare computation behind `evaluate` and `predict`, compiled and fed with tensors."""
+    tf, model = contender.tf, contender.workload.make_model(contender.tf)
+    batch = tuple(tf.constant(part) for part in contender.batch)
+    test = tf.function(lambda: model.test_step(batch))
+    predict = tf.function(lambda: model(batch[0], training=False))
+    return {
+        "evaluate": EVALUATED_BATCHES * _median_seconds(test, request["times"]),
+        "predict": _median_seconds(predict, request["times"]),
+    }
+
+
+def _median_seconds(call: Callable[[], Any], times: int) -> float:
+    call()
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+def _memory(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
+    """Read the peak resident memory; macOS counts bytes where Linux counts KiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"peak_mib": peak / (1024 * 1024 if sys.platform == "darwin" else 1024)}
+
+
+_ANSWERS = {"train": _train, "call": _call, "own_time": _own_time, "memory": _memory}
+
+
+def main() -> None:
+    """Prepare the contender, then answer until the requests end."""
+    # What libraries print must not get between the answers.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        contender_type = CONTENDERS[sys.argv[1]]
+        contender = contender_type(WORKLOADS[sys.argv[2]])
+        libraries = (contender_type.library, "keras", "tensorflow")
+        versions = {name: getattr(importlib.import_module(name), "__version__", "?") for name in libraries}
+        print(json.dumps({"versions": versions}), file=answers)
+        for line in sys.stdin:
+            request = json.loads(line)
+            print(json.dumps(_ANSWERS[request["do"]](contender, request)), file=answers)
+    except Exception:
+        error = traceback.format_exc()
+        print(error, file=sys.stderr)
+        print(json.dumps({"error": error}), file=answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Any Keras model, as it is, becomes an Estimator: trains, resumes, evaluates, predicts and exports.
+
+The names below are all there is to use; every other module is an inside of one of them. Each is
+imported when it is first asked for, so that `import keras_estimator` starts neither Keras nor a backend.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_estimator.conversion import model_to_estimator as model_to_estimator
+    from keras_estimator.engines.tensorflow.receivers import ServingInputReceiver as ServingInputReceiver
+    from keras_estimator.engines.tensorflow.receivers import (
+        build_parsing_serving_input_receiver_fn as build_parsing_serving_input_receiver_fn,
+    )
+    from keras_estimator.engines.tensorflow.receivers import (
+        build_raw_serving_input_receiver_fn as build_raw_serving_input_receiver_fn,
+    )
+    from keras_estimator.errors import CheckpointError as CheckpointError
+    from keras_estimator.errors import CheckpointMismatchError as CheckpointMismatchError
+    from keras_estimator.errors import ConfigError as ConfigError
+    from keras_estimator.errors import CorruptCheckpointError as CorruptCheckpointError
+    from keras_estimator.errors import EmptyInputError as EmptyInputError
+    from keras_estimator.errors import EstimatorError as EstimatorError
+    from keras_estimator.errors import EstimatorWarning as EstimatorWarning
+    from keras_estimator.errors import ExportError as ExportError
+    from keras_estimator.errors import InputError as InputError
+    from keras_estimator.errors import ModelError as ModelError
+    from keras_estimator.errors import NoCheckpointError as NoCheckpointError
+    from keras_estimator.errors import NonFiniteLossError as NonFiniteLossError
+    from keras_estimator.errors import NotCompiledError as NotCompiledError
+    from keras_estimator.errors import NumpyCallError as NumpyCallError
+    from keras_estimator.estimator import Estimator as Estimator
+    from keras_estimator.hooks.hook import Cadence as Cadence
+    from keras_estimator.hooks.hook import Hook as Hook
+    from keras_estimator.hooks.hook import Run as Run
+    from keras_estimator.hooks.progress import ProgressBar as ProgressBar
+    from keras_estimator.hooks.reporting import MetricsLogger as MetricsLogger
+    from keras_estimator.hooks.reporting import StepCounter as StepCounter
+    from keras_estimator.hooks.reporting import SummaryWriter as SummaryWriter
+    from keras_estimator.hooks.saving import CheckpointSaver as CheckpointSaver
+    from keras_estimator.hooks.stopping import StopAtStep as StopAtStep
+    from keras_estimator.inputs import Arrays as Arrays
+    from keras_estimator.model.numpy_calls import numpy_on_tensors as numpy_on_tensors
+    from keras_estimator.run_config import ModeKeys as ModeKeys
+    from keras_estimator.run_config import RunConfig as RunConfig
+
+__version__ = "0.1.0"
+
+# The same names again, for Python; tests/test_public_names.py keeps the two lists equal.
+# No module of this folder may be called like a public name: once imported, it would stand in its place.
+_NAMES_BY_MODULE = {
+    "conversion": ("model_to_estimator",),
+    "engines.tensorflow.receivers": (
+        "ServingInputReceiver",
+        "build_parsing_serving_input_receiver_fn",
+        "build_raw_serving_input_receiver_fn",
+    ),
+    "errors": (
+        "CheckpointError",
+        "CheckpointMismatchError",
+        "ConfigError",
+        "CorruptCheckpointError",
+        "EmptyInputError",
+        "EstimatorError",
+        "EstimatorWarning",
+        "ExportError",
+        "InputError",
+        "ModelError",
+        "NoCheckpointError",
+        "NonFiniteLossError",
+        "NotCompiledError",
+        "NumpyCallError",
+    ),
+    "estimator": ("Estimator",),
+    "hooks.hook": ("Cadence", "Hook", "Run"),
+    "hooks.progress": ("ProgressBar",),
+    "hooks.reporting": ("MetricsLogger", "StepCounter", "SummaryWriter"),
+    "hooks.saving": ("CheckpointSaver",),
+    "hooks.stopping": ("StopAtStep",),
+    "inputs": ("Arrays",),
+    "model.numpy_calls": ("numpy_on_tensors",),
+    "run_config": ("ModeKeys", "RunConfig"),
+}
+_HOMES = {name: f"{__name__}.{module}" for module, names in _NAMES_BY_MODULE.items() for name in names}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

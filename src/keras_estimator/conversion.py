@@ -1,0 +1,107 @@
+"""Turn a Keras model into an Estimator: `model_to_estimator`, with the arguments of the original."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_estimator.console import show_log
+from keras_estimator.errors import ConfigError, ModelError
+from keras_estimator.estimator import Estimator
+from keras_estimator.run_config import RunConfig
+
+_LOG = logging.getLogger("keras_estimator")
+_said: set[str] = set()
+
+
+def model_to_estimator(
+    keras_model: Any | Callable[[], Any] | None = None,
+    keras_model_path: str | Path | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
+    model_dir: str | Path | None = None,
+    config: RunConfig | None = None,
+    checkpoint_format: str | None = "checkpoint",
+    metric_names_map: Mapping[str, str] | None = None,
+    export_outputs: Mapping[str, Any] | None = None,
+) -> Estimator:
+    """Turn any Keras model into an Estimator, as it is.
+
+    The model itself is trained: nothing is cloned, and it may be converted again.
+
+    Args:
+        keras_model: A `keras.Model`: Sequential, Functional or subclassed, built or not, compiled
+            or not; or a callable without arguments that returns one.
+        keras_model_path: A `.keras` or `.h5` file instead; it is loaded in Keras's safe mode.
+        custom_objects: Classes and functions by name, for loading that file.
+        model_dir: Where checkpoints and summaries are written. None: `config.model_dir`, or a
+            temporary folder.
+        config: How it runs.
+        checkpoint_format: "checkpoint" or "saver", as in the original; both lead to the one format
+            there is (folders of safetensors and JSON).
+        metric_names_map: Name of every metric to the name it has in the results of `evaluate`.
+        export_outputs: Output name to the kind of its extra signature in an export.
+
+    Returns:
+        The estimator.
+
+    Raises:
+        ConfigError: both or none of model and path are given, or the format is unknown.
+        ModelError: the object is not a Keras 3 model, or the file holds none.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        >>> model_to_estimator(model, model_dir="runs/linear").model is model
+        True
+    """
+    show_log()
+    if (keras_model is None) == (keras_model_path is None):
+        raise ConfigError(
+            "give either a model or the path of one",
+            found="both" if keras_model is not None else "neither `keras_model` nor `keras_model_path`",
+            expected="one of the two",
+            fix="model_to_estimator(keras_model=model)",
+        )
+    _check_format(checkpoint_format)
+    if config is not None and config.tf_random_seed is not None:
+        keras.utils.set_random_seed(config.tf_random_seed)
+    if keras_model_path is not None:
+        keras_model = _loaded(keras_model_path, custom_objects)
+    elif not isinstance(keras_model, keras.Model) and callable(keras_model) and not _is_other_model(keras_model):
+        keras_model = keras_model()
+    return Estimator(
+        keras_model, model_dir, config, metric_names_map=metric_names_map, export_outputs=export_outputs
+    )
+
+
+def _is_other_model(thing: Any) -> bool:
+    return hasattr(thing, "train_on_batch")  # tf_keras; the engine's error says what it is
+
+
+def _check_format(checkpoint_format: str | None) -> None:
+    if checkpoint_format not in ("checkpoint", "saver", None):
+        raise ConfigError(
+            "there is no such checkpoint format",
+            found=f"checkpoint_format={checkpoint_format!r}",
+            expected='"checkpoint" or "saver"',
+            fix="leave checkpoint_format out",
+        )
+    if checkpoint_format is not None and "format" not in _said:
+        _said.add("format")
+        _LOG.info("checkpoints are folders of safetensors and JSON, whatever checkpoint_format says")
+
+
+def _loaded(path: str | Path, custom_objects: Mapping[str, Any] | None) -> Any:
+    try:
+        return keras.saving.load_model(path, custom_objects=dict(custom_objects or {}), safe_mode=True)
+    except (ValueError, TypeError, OSError) as error:
+        raise ModelError(
+            f"no model can be loaded from {path}",
+            found=str(error).strip().partition("\n")[0],
+            expected="a .keras or .h5 file whose classes are known, without Python lambdas",
+            fix="pass custom_objects={'Name': Name}, or build the model in code and pass it as keras_model",
+        ) from error

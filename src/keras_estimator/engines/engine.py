@@ -1,0 +1,137 @@
+"""What every engine does: run one live Keras model on one backend.
+
+An engine never decides when something happens; the loop does. It owns what is compiled, and traces
+each of train, evaluate and predict once for one kind of batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from keras_estimator.errors import ConfigError
+from keras_estimator.inputs import Source
+from keras_estimator.run_config import RunConfig
+
+State = dict[str, np.ndarray[Any, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+    """How far data were read: whole passes, and batches of the pass under way."""
+
+    passes: int = 0
+    batches: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Stride:
+    """What came of one call of an engine for many steps.
+
+    Attributes:
+        steps: Steps that were made; fewer than asked for if the data ended or the loss did.
+        ended: Whether the pass over the data ended.
+        is_finite: Whether the loss of the last step was finite.
+        metrics: Metrics after the last step, as Python floats (arrays where a metric is one).
+    """
+
+    steps: int
+    ended: bool
+    is_finite: bool
+    metrics: dict[str, Any]
+
+
+class Feed(Protocol):
+    """Batches of one source; only its engine looks inside."""
+
+    def seek(self, position: Position) -> None:
+        """Go on from `position`; called before the first batch is read, and between passes."""
+
+    def close(self) -> None:
+        """Let go of the data without waiting for threads that read ahead."""
+
+
+class Engine(Protocol):
+    """One live model on one backend."""
+
+    model: Any
+    plan: str
+
+    def open(self, source: Source) -> Feed:
+        """Look at `source`, reading no batch of it (of a generator one, which is put back)."""
+
+    def describe(self, feed: Feed) -> str:
+        """Return shapes and dtypes of a batch, and the number of batches if known, as one line."""
+
+    def prepare(self, feed: Feed, mode: str, class_weight: Mapping[Any, Any] | None = None) -> None:
+        """Build whatever `mode` needs from the spec of `feed`; no batch is read for it.
+
+        Raises:
+            NotCompiledError: the mode needs a loss and the model has none.
+            InputError: the data do not fit the model.
+        """
+
+    def train(self, feed: Feed, steps: int) -> Stride:
+        """Make at most `steps` steps."""
+
+    def reset_metrics(self) -> None:
+        """Start the means of the metrics anew."""
+
+    def test(self, feed: Feed, steps: int) -> Stride:
+        """Measure at most `steps` batches; metrics go on from the last call within one `kept`."""
+
+    def kept(self) -> contextlib.AbstractContextManager[None]:
+        """Start the metrics anew, and give everything that `test` writes its value back at the end."""
+
+    def output_names(self) -> list[str] | None:
+        """Return the names of the model's outputs; None if it has none."""
+
+    def predict(self, feed: Feed) -> Iterator[Any]:
+        """Yield the outputs of each batch as NumPy arrays, in the structure the model gives."""
+
+    def predict_arrays(self, x: Any) -> Any:
+        """Return the outputs for `x` without any data pipeline; keep the model as it is."""
+
+    def read_state(self) -> State:
+        """Return the value of every variable of the model by path."""
+
+    def write_state(self, state: State, *, source: str) -> None:
+        """Set every variable from `state`; what does not exist yet is set when it is built.
+
+        Args:
+            state: Arrays by path.
+            source: Where they come from, for the error.
+
+        Raises:
+            CheckpointMismatchError: `state` belongs to another model.
+        """
+
+    def export(self, directory_base: str | Path, **options: Any) -> str:
+        """Write the model for serving below `directory_base` and return the folder."""
+
+
+def engine_for(model: Any, config: RunConfig) -> Engine:
+    """Return the engine of Keras's current backend around `model`.
+
+    Raises:
+        ConfigError: there is no engine for that backend.
+    """
+    backend = keras.config.backend()
+    if backend != "tensorflow":
+        raise ConfigError(
+            f"there is no engine for the backend `{backend}`",
+            found=f"keras.config.backend() == {backend!r}",
+            expected="tensorflow",
+            fix="set KERAS_BACKEND=tensorflow before Keras is imported",
+        )
+    engine: Engine = importlib.import_module("keras_estimator.engines.tensorflow.engine").TensorFlowEngine(
+        model, config
+    )
+    return engine

@@ -1,0 +1,1 @@
+"""Run a Keras model on TensorFlow."""

@@ -1,0 +1,164 @@
+"""Fit a batch of the user's data to a model: names, labels, class weights; in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+import keras
+from keras_estimator.errors import ConfigError, InputError
+from keras_estimator.inputs import match_names
+
+
+class Ports:
+    """The named inputs and outputs of a model.
+
+    Attributes:
+        inputs: Names in the model's order; None for a subclassed model, which takes what it is given.
+        outputs: The same for outputs.
+        takes_dict: Whether the model's input is a dict.
+        gives_dict: Whether its output is one.
+    """
+
+    def __init__(self, model: Any) -> None:
+        has_graph = isinstance(model, keras.Sequential | keras.models.Model) and bool(_graph_inputs(model))
+        self.inputs = _names(model.input, [t.name for t in _graph_inputs(model)]) if has_graph else None
+        self.takes_dict = has_graph and isinstance(model.input, Mapping)
+        self.outputs = _names(model.output, _output_names(model)) if has_graph else None
+        self.gives_dict = has_graph and isinstance(model.output, Mapping)
+        self._shapes = [t.shape for t in _graph_inputs(model)] if has_graph else []
+
+    def fit(self, batch: Any) -> tuple[Any, ...]:
+        """Return `(x[, y[, sample_weight]])` of a batch in the model's own structure.
+
+        Raises:
+            InputError: names or shapes do not fit; or the batch has more than three parts.
+        """
+        parts = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
+        if not 1 <= len(parts) <= 3:
+            raise InputError(
+                "a batch has too many parts",
+                found=f"a {type(batch).__name__} of {len(parts)}",
+                expected="(x,), (x, y) or (x, y, sample_weight)",
+                fix="put several inputs into one dict or tuple: ((x1, x2), y)",
+            )
+        x = match_names(parts[0], self.inputs, what="inputs", keeps_dict=self.takes_dict)
+        self._check_shapes(x)
+        labels = (
+            match_names(part, self.outputs, what="outputs", keeps_dict=self.gives_dict) for part in parts[1:]
+        )
+        return (x, *labels)
+
+    def _check_shapes(self, x: Any) -> None:
+        flat = tf.nest.flatten(x)
+        if len(flat) != len(self._shapes):
+            if self._shapes:
+                raise InputError(
+                    "the data have another number of inputs than the model",
+                    found=f"{len(flat)} input{'s' if len(flat) > 1 else ''}",
+                    expected=f"{len(self._shapes)}: {', '.join(self.inputs or [])}",
+                    fix="give a dict with these names, or a tuple in this order: ((x1, x2), y)",
+                )
+            return
+        for name, array, shape in zip(self.inputs or [], flat, self._shapes, strict=True):
+            given, wanted = array.shape, tf.TensorShape(shape)
+            if given.rank is None or given.is_compatible_with(wanted) or _is_widened(given, wanted):
+                continue
+            raise InputError(
+                f"the input `{name}` has another shape than the model takes",
+                found=f"a batch of shape {tuple(given)}",
+                expected=f"{tuple(wanted)}, the first dimension being the batch",
+                fix="reshape the data, or pass batches instead of single rows (dataset.batch(32))",
+            )
+
+
+def _is_widened(given: tf.TensorShape, wanted: tf.TensorShape) -> bool:
+    """Say whether Keras adds or drops a last axis of size one by itself."""
+    longer, shorter = (given, wanted) if given.rank > (wanted.rank or 0) else (wanted, given)
+    return longer.rank - shorter.rank == 1 and longer[-1] in (1, None) and longer[:-1].is_compatible_with(shorter)
+
+
+def _graph_inputs(model: Any) -> list[Any]:
+    try:
+        return list(model.inputs or [])
+    except (AttributeError, ValueError):
+        return []  # a subclassed model has no graph of layers
+
+
+def _output_names(model: Any) -> list[str]:
+    names = getattr(model, "output_names", None)
+    if names:
+        return list(names)
+    return [layer.name for layer in model.layers[-1:]]
+
+
+def _names(struct: Any, flat: list[str]) -> list[str]:
+    return list(struct) if isinstance(struct, Mapping) else flat
+
+
+def with_class_weight(batch: tuple[Any, ...], class_weight: Mapping[Any, Any], outputs: list[str] | None) -> Any:
+    """Return `(x, y, sample_weight)` where each example counts as its class does.
+
+    Args:
+        batch: `(x, y)` or `(x, y, sample_weight)`; the weights are multiplied.
+        class_weight: Class number to weight, or output name to such a dict.
+        outputs: Names of the model's outputs, if it has names.
+
+    Raises:
+        ConfigError: the labels have several parts and `class_weight` does not name them, or there are none.
+    """
+    x, y, given = (*batch, None, None)[:3]
+    if y is None:
+        raise ConfigError(
+            "class weights need labels",
+            found="batches without y",
+            expected="batches (x, y)",
+            fix="drop class_weight=, or give labels",
+        )
+    by_output = all(isinstance(value, Mapping) for value in class_weight.values())
+    if not by_output:
+        if tf.nest.is_nested(y):
+            raise ConfigError(
+                "one set of class weights for several outputs",
+                found=f"class_weight={dict(class_weight)}",
+                expected=f"a dict by output: {', '.join(outputs or ['output name'])}",
+                fix="pass class_weight={'output name': {0: 1.0, 1: 2.0}, ...}",
+            )
+        return x, y, _weights(y, class_weight, given)
+    names = list(y) if isinstance(y, Mapping) else (outputs or [])
+    labels = y if isinstance(y, Mapping) else dict(zip(names, tf.nest.flatten(y), strict=True))
+    unknown = set(class_weight) - set(labels)
+    if unknown:
+        raise ConfigError(
+            "class weights for an output that the model does not have",
+            found=", ".join(sorted(map(str, unknown))),
+            expected=", ".join(labels),
+            fix="rename the keys of class_weight",
+        )
+    factors = {name: given.get(name) if isinstance(given, Mapping) else None for name in labels}
+    if given is not None and not isinstance(given, Mapping):
+        several = isinstance(given, list | tuple)
+        factors = {name: given[place] if several else given for place, name in enumerate(labels)}
+    weights = {
+        name: _weights(label, class_weight[name], factors[name])
+        if name in class_weight
+        else _ones_like(label, factors[name])
+        for name, label in labels.items()
+    }
+    return x, y, weights if isinstance(y, Mapping) else tf.nest.pack_sequence_as(y, list(weights.values()))
+
+
+def _ones_like(label: Any, factor: Any) -> Any:
+    return tf.ones(tf.shape(label)[:1], keras.config.floatx()) if factor is None else factor
+
+
+def _weights(label: tf.Tensor, class_weight: Mapping[int, float], factor: Any) -> tf.Tensor:
+    if label.shape.rank is not None and label.shape.rank > 1:
+        label = tf.squeeze(label, -1) if label.shape[-1] == 1 else tf.argmax(label, -1)
+    classes = tf.cast(tf.round(label) if label.dtype.is_floating else label, tf.int64)
+    weights = tf.ones_like(classes, keras.config.floatx())
+    for number, weight in class_weight.items():
+        weights = tf.where(classes == int(number), tf.cast(weight, weights.dtype), weights)
+    return weights if factor is None else weights * tf.cast(factor, weights.dtype)

@@ -1,0 +1,220 @@
+"""The engine for Keras on TensorFlow: compiled loops around the live model's own steps."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+import keras
+from keras_estimator.engines.engine import State, Stride
+from keras_estimator.engines.tensorflow import export, numpy_support
+from keras_estimator.engines.tensorflow.batches import Ports, with_class_weight
+from keras_estimator.engines.tensorflow.feeds import AnyFeed, open_feed
+from keras_estimator.engines.tensorflow.loops import CompiledLoop, EagerLoop
+from keras_estimator.engines.tensorflow.predicting import Predicting
+from keras_estimator.engines.tensorflow.state import ModelState, written_variables
+from keras_estimator.errors import ModelError, NotCompiledError
+from keras_estimator.inputs import Arrays, Frame, Source, match_names
+from keras_estimator.run_config import ModeKeys, RunConfig
+
+
+class TensorFlowEngine:
+    """Runs one live Keras model; nothing of it is cloned, and no config of it is read.
+
+    Args:
+        model: Any `keras.Model`, built or not, compiled or not.
+        config: Its `plan` decides how a loop is compiled: "graph" (a graph around the steps), "step"
+            (XLA compiles the step inside that graph), "eager" (Python). "auto" is what `compile` says.
+
+    Raises:
+        ModelError: `model` is not a Keras 3 model.
+    """
+
+    def __init__(self, model: Any, config: RunConfig) -> None:
+        _check_model(model)
+        self.model = model
+        self._wanted_plan = config.plan
+        self._loops: dict[Any, CompiledLoop | EagerLoop] = {}
+        self._train_key: Any = None
+        self._state = ModelState(model)
+        self._restored_from = ""
+        self._spec: Any = None
+        numpy_support.enable()
+        numpy_support.complete(model)
+        self._predicting = Predicting(model, self._state, lambda: self.plan == "eager")
+
+    @property
+    def plan(self) -> str:
+        """How steps are run; decided by the model's own settings alone, so that a resumed run agrees."""
+        if self._wanted_plan != "auto":
+            return self._wanted_plan
+        if self.model.run_eagerly:
+            return "eager"
+        return "step" if self.model.jit_compile else "graph"
+
+    @property
+    def ports(self) -> Ports:
+        """The named inputs and outputs of the model as it is now."""
+        return Ports(self.model)
+
+    def open(self, source: Source) -> AnyFeed:
+        if isinstance(source.data, Arrays):
+            source = dataclasses.replace(source, data=self._named(source.data))
+        return open_feed(source)
+
+    def _named(self, data: Arrays) -> Arrays:
+        ports = self.ports
+        x = match_names(data.x, ports.inputs, what="inputs", keeps_dict=ports.takes_dict)
+        y = match_names(data.y, ports.outputs, what="outputs", keeps_dict=True) if isinstance(data.y, Frame) else data.y
+        return dataclasses.replace(data, x=x, y=y)
+
+    def describe(self, feed: AnyFeed) -> str:
+        return f"{tf.nest.map_structure(str, feed.spec)} x {len(feed) or 'unknown'}"
+
+    def prepare(self, feed: AnyFeed, mode: str, class_weight: Mapping[Any, Any] | None = None) -> None:
+        self._spec = feed.spec
+        if mode == ModeKeys.PREDICT:
+            self._predicting.prepare(feed.spec)
+            self._settle(complete=False)
+            return
+        self._check_compiled("train" if mode == ModeKeys.TRAIN else "evaluate")
+        if mode == ModeKeys.TRAIN:
+            self._build(feed.spec)
+            self._state.adopt_idle()
+        loop = self._loop(mode, class_weight)
+        with numpy_support.located():
+            loop.prepare(feed)
+        if loop.graph is not None:
+            self._state.note_captured(loop.graph.variables)
+        self._settle(complete=mode == ModeKeys.TRAIN and self.plan != "eager")
+
+    def train(self, feed: AnyFeed, steps: int) -> Stride:
+        return self._loops[self._train_key](feed, steps)
+
+    def test(self, feed: AnyFeed, steps: int) -> Stride:
+        return self._loops[self._key(ModeKeys.EVAL)](feed, steps)
+
+    def reset_metrics(self) -> None:
+        self.model.reset_metrics()
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        variables = self._state.variables()
+        loop = self._loops.get(self._key(ModeKeys.EVAL))
+        graph = getattr(loop, "graph", None)
+        touched = written_variables(graph, variables.values()) if graph is not None else list(variables.values())
+        metrics = [v.value for v in self.model.metrics_variables]
+        with self._state.kept({id(v): v for v in (*touched, *metrics)}.values()):
+            self.model.reset_metrics()
+            yield
+
+    def predict(self, feed: AnyFeed) -> Iterator[Any]:
+        for batch in feed:
+            yield self._predicting(batch)
+
+    def predict_arrays(self, x: Any) -> Any:
+        ports = self.ports
+        outputs = self._predicting.on_arrays(match_names(x, ports.inputs, what="inputs", keeps_dict=ports.takes_dict))
+        self._settle(complete=False)
+        return outputs
+
+    def output_names(self) -> list[str] | None:
+        return self.ports.outputs
+
+    def read_state(self) -> State:
+        return self._state.read()
+
+    def write_state(self, state: State, *, source: str) -> None:
+        self._restored_from = source
+        self._state.write(state, source=source)
+
+    def export(self, directory_base: str | Path, **options: Any) -> str:
+        with numpy_support.located():
+            return export.export_saved_model(
+                self.model,
+                self._predicting.step,
+                self._predicting.spec or _features(self._spec),
+                directory_base,
+                **options,
+            )
+
+    def _key(self, mode: str, class_weight: Mapping[Any, Any] | None = None) -> tuple[Any, ...]:
+        # A model that is compiled anew, or another step put on it, needs other loops.
+        step = self.model.train_step if mode == ModeKeys.TRAIN else self.model.test_step
+        function = getattr(step, "__func__", step)
+        return mode, self.plan, repr(class_weight), id(self.model.optimizer), id(self.model._loss_tracker), function
+
+    def _loop(self, mode: str, class_weight: Mapping[Any, Any] | None) -> CompiledLoop | EagerLoop:
+        key = self._key(mode, class_weight)
+        if mode == ModeKeys.TRAIN:
+            self._train_key = key
+        if key not in self._loops:
+            step = self._train_step(class_weight) if mode == ModeKeys.TRAIN else self._test_step
+            guards = mode == ModeKeys.TRAIN
+            self._loops[key] = (
+                EagerLoop(step, guards_loss=guards)
+                if self.plan == "eager"
+                else CompiledLoop(step, jit=self.plan == "step", guards_loss=guards)
+            )
+        return self._loops[key]
+
+    def _train_step(self, class_weight: Mapping[Any, Any] | None) -> Any:
+        def train_step(batch: Any) -> Any:
+            ports = self.ports
+            fitted = ports.fit(batch)
+            if class_weight:
+                fitted = with_class_weight(fitted, class_weight, ports.outputs)
+            return self.model.train_step(_as_given(fitted, batch))
+
+        return train_step
+
+    def _test_step(self, batch: Any) -> Any:
+        return self.model.test_step(_as_given(self.ports.fit(batch), batch))
+
+    def _build(self, spec: Any) -> None:
+        """Make the weights, as calling the model would, without data."""
+        if all(layer.built for layer in self.model._flatten_layers()):
+            return
+        with numpy_support.located(), contextlib.suppress(NotImplementedError):
+            # A model without `call` (a GAN, say) is built by its own train_step.
+            self._predicting.prepare(spec)
+        self._settle(complete=False)
+
+    def _settle(self, *, complete: bool) -> None:
+        self._state.settle(complete=complete, source=self._restored_from)
+
+    def _check_compiled(self, verb: str) -> None:
+        if not self.model.compiled:
+            raise NotCompiledError(
+                f"the model has to be compiled before it can {verb}",
+                found=f"`{self.model.name}` without compile()",
+                expected="an optimizer and a loss",
+                fix=f'estimator.model.compile(optimizer="adam", loss="mse"), then {verb} again',
+            )
+
+
+def _features(spec: Any) -> Any:
+    return spec[0] if isinstance(spec, tuple | list) else spec
+
+
+def _as_given(fitted: tuple[Any, ...], batch: Any) -> Any:
+    """Return a batch in the form it came in, because a train_step of the user's unpacks that."""
+    return fitted if isinstance(batch, tuple | list) or len(fitted) > 1 else fitted[0]
+
+
+def _check_model(model: Any) -> None:
+    if isinstance(model, keras.Model):
+        return
+    package = type(model).__module__.partition(".")[0]
+    old = package == "tf_keras"
+    raise ModelError(
+        "this is not a Keras 3 model",
+        found=f"{type(model).__module__}.{type(model).__qualname__}",
+        expected="a keras.Model (Sequential, Functional or subclassed)",
+        fix="unset TF_USE_LEGACY_KERAS and build the model with keras 3" if old else "pass the model itself",
+    )

@@ -1,0 +1,260 @@
+"""Bring a source of data into TensorFlow: rows in memory, or an iterator of a pipeline.
+
+Rows in memory never go through tf.data: the compiled loop gathers each batch itself. Its order is
+decided by the seed and the pass alone, so any batch of any pass can be sought at once. A pipeline
+is skipped forward instead.
+
+The private part of Keras used here is `data_adapters` (how `fit` reads generators, PyDatasets and
+DataLoaders); tests/test_feeds.py fails when it changes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from keras.src.trainers import data_adapters
+
+import keras
+from keras_estimator.engines.engine import Position
+from keras_estimator.errors import EmptyInputError, InputError
+from keras_estimator.inputs import Arrays, Source, batches_per_pass, leaves
+
+
+class ArrayFeed:
+    """Batches gathered from rows in memory.
+
+    Attributes:
+        spec: One batch as a nest of `tf.TensorSpec`, the batch dimension unknown.
+    """
+
+    def __init__(self, source: Source) -> None:
+        data: Arrays = source.data
+        with tf.device("/cpu:0"):
+            self._rows = tf.nest.map_structure(_rows, _pack(data.x, data.y, data.sample_weight))
+        self._num_rows = int(tf.nest.flatten(self._rows)[0].shape[0])
+        self._data = data
+        self._in_pass = batches_per_pass(source) or 0
+        self.seek(Position())
+        self.spec = tf.nest.map_structure(_batch_spec, self._rows)
+
+    def seek(self, position: Position) -> None:
+        """Go on from `position`."""
+        self._position = position
+        self._order = self._order_of(position.passes)
+
+    def _order_of(self, number: int) -> tf.Tensor:
+        order = np.arange(self._num_rows, dtype=np.int64)
+        if self._data.shuffle:
+            # RandomState is frozen by NumPy's policy: the same order in every version.
+            seeds = np.random.SeedSequence([self._data.seed or 0, number]).generate_state(4)
+            np.random.RandomState(seeds).shuffle(order)  # noqa: NPY002 - see above
+        with tf.device("/cpu:0"):
+            return tf.constant(order)
+
+    def limit(self, steps: int) -> int:
+        """Return how many of `steps` fit before the order changes."""
+        return min(steps, self._in_pass - self._position.batches)
+
+    def arguments(self) -> tuple[Any, ...]:
+        """Return what the compiled loop is called with."""
+        return self._rows, self._order, np.int64(self._position.batches), np.int64(self._data.batch_size)
+
+    @staticmethod
+    def arguments_spec(spec: Any) -> tuple[Any, ...]:
+        """Return the specs of `arguments` for batches of `spec`; the same for any number of rows."""
+        number = tf.TensorSpec((), tf.int64)
+        return spec, tf.TensorSpec((None,), tf.int64), number, number
+
+    @staticmethod
+    def fetch(arguments: Any, index: tf.Tensor) -> tuple[tf.Tensor | None, Any]:
+        """Return (has a batch or None for always, a function giving batch `index`) in the graph."""
+        rows, order, first, size = arguments
+
+        def batch() -> Any:
+            with tf.device("/cpu:0"):
+                start = (first + index) * size
+                picked = order[start : tf.minimum(start + size, tf.size(order, tf.int64))]
+                return tf.nest.map_structure(lambda array: tf.gather(array, picked), rows)
+
+        return None, batch
+
+    def advance(self, steps: int) -> bool:
+        """Note that `steps` batches were read; say whether the pass ended."""
+        position = Position(self._position.passes, self._position.batches + steps)
+        if ended := position.batches >= self._in_pass:
+            position = Position(position.passes + 1, 0)
+            self._order = self._order_of(position.passes) if self._data.shuffle else self._order
+        self._position = position
+        return ended
+
+    def __iter__(self) -> Iterator[Any]:
+        for index in range(self._position.batches, self._in_pass):
+            start = index * self._data.batch_size
+            picked = self._order[start : start + self._data.batch_size]
+            yield tf.nest.map_structure(lambda array, p=picked: tf.gather(array, p), self._rows)
+
+    def __len__(self) -> int:
+        return self._in_pass
+
+    def close(self) -> None:
+        """Nothing to stop: no thread reads ahead."""
+
+
+class IteratorFeed:
+    """Batches of a tf.data pipeline (or of something Keras turns into one).
+
+    Attributes:
+        spec: One batch as a nest of `tf.TypeSpec`, as the pipeline declares it.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._data = source.data
+        self._adapter: Any = None
+        self._iterator: Any = None
+        self._dataset = self._pass(0)
+        cardinality = int(self._dataset.cardinality())
+        self._length = cardinality if cardinality >= 0 else None
+        self.spec = self._dataset.element_spec
+
+    def seek(self, position: Position) -> None:
+        """Go on from `position`; batches before it are read and dropped."""
+        self.close()
+        if position.passes:
+            self._dataset = self._pass(position.passes)
+        dataset = self._dataset.skip(position.batches) if position.batches else self._dataset
+        self._iterator = iter(dataset)
+
+    def _pass(self, number: int) -> tf.data.Dataset:
+        if isinstance(self._data, tf.data.Dataset):
+            return self._data
+        if isinstance(self._data, Arrays):
+            return _sparse_rows(self._data, number)
+        if self._adapter is None:
+            self._adapter = _adapter(self._data)
+        else:
+            self._adapter.on_epoch_end()
+        self._adapter.on_epoch_begin()
+        return self._adapter.get_tf_dataset()
+
+    def limit(self, steps: int) -> int:
+        """Return how many of `steps` may be asked for at once."""
+        return steps
+
+    def arguments(self) -> tuple[Any, ...]:
+        """Return what the compiled loop is called with."""
+        return (self._iterator,)
+
+    @staticmethod
+    def arguments_spec(spec: Any) -> tuple[Any, ...]:
+        """Return the specs of `arguments` for batches of `spec`."""
+        return (tf.data.IteratorSpec(spec),)
+
+    @staticmethod
+    def fetch(arguments: Any, index: tf.Tensor) -> tuple[tf.Tensor | None, Any]:
+        """Return (whether there is a batch, a function giving it) in the graph."""
+        del index  # an iterator knows where it is
+        (iterator,) = arguments
+        element = iterator.get_next_as_optional()
+        return element.has_value(), element.get_value
+
+    def advance(self, steps: int) -> bool:
+        """Note that `steps` batches were read; an iterator tells by itself when it ends."""
+        del steps
+        return False
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._iterator)
+
+    def __len__(self) -> int:
+        return self._length or 0
+
+    def close(self) -> None:
+        """Let the iterator go in a thread of its own.
+
+        tf.data's tuner makes destruction wait until it wakes next: up to half the life of the
+        iterator (docs/decisions/0006-iterators-are-retired-aside.md).
+        """
+        if self._iterator is None:
+            return
+        retired, self._iterator = [self._iterator], None
+        threading.Thread(target=retired.clear, name="retire-iterator", daemon=True).start()
+
+
+AnyFeed = ArrayFeed | IteratorFeed
+
+
+def open_feed(source: Source) -> AnyFeed:
+    """Return the batches of `source`; `seek` before the first is read.
+
+    Raises:
+        EmptyInputError: the data end before a first batch could be looked at.
+        InputError: Keras cannot read the data.
+    """
+    data = source.data
+    if isinstance(data, Arrays):
+        arrays = [array for _, array in leaves((data.x, data.y, data.sample_weight))]
+        if not any(isinstance(array, tf.SparseTensor) or hasattr(array, "tocoo") for array in arrays):
+            return ArrayFeed(source)
+    return IteratorFeed(source)
+
+
+def _adapter(data: Any) -> Any:
+    try:
+        return data_adapters.get_data_adapter(data)
+    except StopIteration:
+        raise EmptyInputError(
+            "the generator gave no batch",
+            found="StopIteration before the first batch",
+            expected="at least one batch",
+            fix="check the data it reads; a generator that was used up must be made anew by the input_fn",
+        ) from None
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"batches cannot be read from a {type(data).__name__}",
+            found=str(error).partition("\n")[0],
+            expected="batches (x,), (x, y) or (x, y, sample_weight)",
+            fix="return a tf.data.Dataset or (x, y) arrays from the input_fn",
+        ) from error
+
+
+def _pack(x: Any, y: Any, sample_weight: Any) -> Any:
+    if sample_weight is not None:
+        return x, y, sample_weight
+    if y is not None:
+        return x, y
+    return (x,) if isinstance(x, list | tuple) else x
+
+
+def _rows(array: Any) -> Any:
+    """Return rows as a tensor; floats in Keras's default precision, as `fit` takes them."""
+    if hasattr(array, "tocoo"):  # SciPy
+        coordinates = array.tocoo()
+        places = np.stack([coordinates.row, coordinates.col], axis=1).astype(np.int64)
+        array = tf.sparse.reorder(tf.SparseTensor(places, coordinates.data, array.shape))
+    if isinstance(array, tf.RaggedTensor | tf.SparseTensor):
+        return array
+    if isinstance(array, np.ndarray) and array.dtype.kind == "U":
+        array = array.astype(object)
+    tensor = tf.convert_to_tensor(array)
+    return tf.cast(tensor, keras.config.floatx()) if tensor.dtype.is_floating else tensor
+
+
+def _sparse_rows(data: Arrays, number: int) -> tf.data.Dataset:
+    """Return pass `number` over rows of which some are sparse: these cannot be gathered."""
+    rows = tf.nest.map_structure(_rows, _pack(data.x, data.y, data.sample_weight))
+    dataset = tf.data.Dataset.from_tensor_slices(rows)
+    if data.shuffle:
+        dataset = dataset.shuffle(int(dataset.cardinality()), seed=(data.seed or 0) * 1_000_003 + number)
+    return dataset.batch(data.batch_size, drop_remainder=data.drop_remainder)
+
+
+def _batch_spec(rows: Any) -> Any:
+    if isinstance(rows, tf.RaggedTensor):
+        return tf.RaggedTensorSpec(
+            tf.TensorShape([None]).concatenate(rows.shape[1:]), rows.dtype, rows.ragged_rank, rows.row_splits.dtype
+        )
+    return tf.TensorSpec(tf.TensorShape([None]).concatenate(rows.shape[1:]), rows.dtype)

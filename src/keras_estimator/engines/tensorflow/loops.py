@@ -1,0 +1,142 @@
+"""The compiled loops: many steps in one call, with one trace for any number of steps.
+
+    while step < limit and there is a batch and the loss is finite:
+        metrics = model.train_step(batch)
+
+The number of steps is a tensor, so one graph serves every stride. The end of the data is asked for
+before a step begins (`get_next_as_optional`): an iterator that runs out in the middle of a step
+would leave those updates done that do not depend on the batch.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_estimator.engines.engine import Stride
+from keras_estimator.engines.tensorflow.feeds import AnyFeed
+from keras_estimator.errors import ModelError
+
+_EVERYTHING = np.int64(2**62)
+
+
+class CompiledLoop:
+    """One step of a model around which loops are compiled, one for each kind of batch.
+
+    Args:
+        step: Takes a batch, returns metrics by name; it is the only thing that runs in the loop.
+        jit: Whether the step (not the loop) is compiled by XLA.
+        guards_loss: Whether the loop ends after a step whose `loss` is not finite.
+    """
+
+    def __init__(self, step: Callable[[Any], Any], *, jit: bool, guards_loss: bool) -> None:
+        self._step = tf.function(_named_tensors(step), jit_compile=jit or None, autograph=False)
+        self._guards_loss = guards_loss
+        self._loops: dict[tuple[type, str], Any] = {}
+        self.graph: Any = None
+
+    def prepare(self, feed: AnyFeed) -> None:
+        """Trace the loop for batches like those of `feed`, unless that is done; runs nothing."""
+        key = (type(feed), repr(feed.spec))
+        if key not in self._loops:
+            self._loops[key] = self._compile(type(feed), feed.spec)
+
+    def __call__(self, feed: AnyFeed, steps: int | None) -> Stride:
+        """Run at most `steps` steps (None: until the data end)."""
+        loop = self._loops[type(feed), repr(feed.spec)]
+        limit = _EVERYTHING if steps is None else np.int64(steps)
+        made, ended, is_finite, metrics = loop(*feed.arguments(), feed.limit(limit))
+        made = int(made)
+        ended = feed.advance(made) or bool(ended)
+        return Stride(made, ended, bool(is_finite), as_floats(metrics) if made else {})
+
+    def _compile(self, kind: type[AnyFeed], spec: Any) -> Any:
+        step = self._step.get_concrete_function(spec)
+        self.graph = step.graph
+        first = tf.nest.map_structure(lambda t: tf.zeros(_known(t.shape), t.dtype), step.structured_outputs)
+        shapes = tf.nest.map_structure(lambda t: t.shape, step.structured_outputs)
+
+        def loop(arguments: Any, limit: tf.Tensor) -> Any:
+            def goes_on(index: Any, ended: Any, is_finite: Any, metrics: Any) -> Any:
+                del metrics
+                return (index < limit) & is_finite & ~ended
+
+            def body(index: Any, ended: Any, is_finite: Any, metrics: Any) -> Any:
+                has_batch, batch = kind.fetch(arguments, index)
+
+                def one_step() -> Any:
+                    new = self._step(batch())
+                    return index + 1, ended, self._is_finite(new), new
+
+                if has_batch is None:
+                    return one_step()
+                return tf.cond(has_batch, one_step, lambda: (index, True, is_finite, metrics))
+
+            start = (tf.constant(0, tf.int64), tf.constant(value=False), tf.constant(value=True), first)
+            scalar = tf.TensorShape(())
+            invariants = (scalar, scalar, scalar, shapes)
+            return tf.while_loop(goes_on, body, start, shape_invariants=invariants, parallel_iterations=1)
+
+        traced = tf.function(lambda *given: loop(given[:-1], given[-1]), autograph=False)
+        return traced.get_concrete_function(*kind.arguments_spec(spec), tf.TensorSpec((), tf.int64))
+
+    def _is_finite(self, metrics: dict[str, tf.Tensor]) -> tf.Tensor:
+        loss = metrics.get("loss") if self._guards_loss else None
+        if loss is None or not loss.dtype.is_floating:
+            return tf.constant(value=True)
+        return tf.reduce_all(tf.math.is_finite(loss))
+
+
+class EagerLoop:
+    """The same loop in Python, for models that run eagerly (`compile(run_eagerly=True)`)."""
+
+    graph = None
+
+    def __init__(self, step: Callable[[Any], Any], *, guards_loss: bool) -> None:
+        self._step = _named_tensors(step)
+        self._guards_loss = guards_loss
+
+    def prepare(self, feed: AnyFeed) -> None:
+        """Nothing is traced."""
+
+    def __call__(self, feed: AnyFeed, steps: int | None) -> Stride:
+        """Run at most `steps` steps (None: until the data end)."""
+        limit = feed.limit(_EVERYTHING if steps is None else steps)
+        made, metrics, is_finite = 0, {}, True
+        for batch in itertools.islice(feed, limit):
+            metrics = as_floats(self._step(batch))
+            made += 1
+            is_finite = not self._guards_loss or bool(np.all(np.isfinite(metrics.get("loss", 0.0))))
+            if not is_finite:
+                break
+        ran_out = made < limit and is_finite
+        return Stride(made, feed.advance(made) or ran_out, is_finite, metrics)
+
+
+def _named_tensors(step: Callable[[Any], Any]) -> Callable[[Any], dict[str, tf.Tensor]]:
+    def named(batch: Any) -> dict[str, tf.Tensor]:
+        logs = step(batch)
+        if not isinstance(logs, dict):
+            raise ModelError(
+                "a step of the model returned no metrics by name",
+                found=f"{type(logs).__name__} from train_step or test_step",
+                expected='a dict such as {"loss": loss}',
+                fix="end the step with `return self.compute_metrics(x, y, y_pred)` or a dict of your own",
+            )
+        return {name: tf.convert_to_tensor(value) for name, value in logs.items() if value is not None}
+
+    return named
+
+
+def as_floats(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return metrics as Python floats; those with several values stay arrays."""
+    arrays = {name: np.asarray(value) for name, value in metrics.items()}
+    return {name: float(array.item()) if array.size == 1 else array for name, array in arrays.items()}
+
+
+def _known(shape: tf.TensorShape) -> list[int]:
+    return [size or 0 for size in shape.as_list()] if shape.rank is not None else []

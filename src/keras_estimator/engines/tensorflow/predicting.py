@@ -1,0 +1,108 @@
+"""Predict with the live model: one trace for batches of any size, and no pipeline in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import keras
+from keras_estimator.engines.tensorflow import numpy_support
+from keras_estimator.engines.tensorflow.batches import Ports
+from keras_estimator.engines.tensorflow.state import ModelState, written_variables
+
+
+class Predicting:
+    """The model's predict_step, traced once for one kind of features.
+
+    Args:
+        model: The live Keras model.
+        state: Its state; what predicting writes (a counter, say) is put back each time.
+        is_eager: Whether steps run in Python, asked at each call.
+
+    Attributes:
+        spec: The features it was traced for last, or None.
+    """
+
+    def __init__(self, model: Any, state: ModelState, is_eager: Callable[[], bool]) -> None:
+        self._model = model
+        self._state = state
+        self._is_eager = is_eager
+        self._traced: dict[Any, tuple[Any, Any, list[tf.Variable]]] = {}
+        self.spec: Any = None
+
+    def step(self, features: Any) -> Any:
+        """Run the model's own predict_step on features in any of the structures it takes."""
+        return self._model.predict_step(Ports(self._model).fit((features,)))
+
+    def prepare(self, spec: Any) -> None:
+        """Trace the step for batches of `spec`; the labels in it are left out."""
+        if not self._is_eager():
+            self._function(tf.nest.map_structure(_any_batch, _features(spec)))
+
+    def __call__(self, batch: Any) -> Any:
+        """Return the outputs for a batch as NumPy arrays; labels in it are ignored."""
+        features = _features(batch)
+        if self._is_eager():
+            with numpy_support.eager_too(), self._state.kept(self._state.variables().values()):
+                return _as_numpy(self.step(features))
+        function, written = self._function(tf.nest.map_structure(_spec_of, features))
+        with self._state.kept(written):
+            return _as_numpy(function(features))
+
+    def on_arrays(self, x: Any) -> Any:
+        """Return the outputs for arrays, as NumPy arrays in the structure the model gives."""
+        return self((tf.nest.map_structure(_tensor, x),))
+
+    def _function(self, spec: Any) -> tuple[Any, list[tf.Variable]]:
+        structure = tf.nest.map_structure(lambda leaf: (type(leaf).__name__, leaf.dtype, leaf.shape.rank), spec)
+        key = (repr(structure), getattr(self._model.predict_step, "__func__", None))
+        known, function, written = self._traced.get(key, (None, None, []))
+        if known is None or not _covers(known, spec):
+            spec = spec if known is None else tf.nest.map_structure(_widest, known, spec)
+            with numpy_support.located():
+                function = tf.function(self.step, autograph=False, jit_compile=None).get_concrete_function(spec)
+            self._state.note_captured(function.graph.variables)
+            written = written_variables(function.graph, function.graph.variables)
+            self._traced[key] = (spec, function, written)
+        self.spec = self._traced[key][0]
+        return function, written
+
+
+def _features(batch: Any) -> Any:
+    return batch[0] if isinstance(batch, tuple | list) else batch
+
+
+def _tensor(array: Any) -> Any:
+    if isinstance(array, tf.Tensor | tf.RaggedTensor | tf.SparseTensor):
+        return array
+    array = np.asarray(array)
+    if array.dtype.kind == "f":
+        array = array.astype(keras.config.floatx())
+    return tf.convert_to_tensor(array.astype(object) if array.dtype.kind == "U" else array)
+
+
+def _spec_of(leaf: Any) -> Any:
+    return _any_batch(tf.type_spec_from_value(leaf))
+
+
+def _any_batch(spec: Any) -> Any:
+    if not isinstance(spec, tf.TensorSpec) or spec.shape.rank in (None, 0):
+        return spec
+    return tf.TensorSpec([None, *spec.shape[1:]], spec.dtype)
+
+
+def _covers(known: Any, spec: Any) -> bool:
+    pairs = zip(tf.nest.flatten(known), tf.nest.flatten(spec), strict=True)
+    return all(wide == narrow or wide.is_compatible_with(narrow) for wide, narrow in pairs)
+
+
+def _widest(one: Any, other: Any) -> Any:
+    return one.most_specific_common_supertype([other]) or other
+
+
+def _as_numpy(outputs: Any) -> Any:
+    keep = tf.RaggedTensor | tf.SparseTensor
+    return tf.nest.map_structure(lambda t: t if isinstance(t, keep) else np.asarray(t), outputs)

@@ -1,0 +1,205 @@
+"""The state of a live model on TensorFlow: read, write, keep, and train what Keras leaves idle."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import keras
+from keras_estimator.engines.engine import State
+from keras_estimator.errors import CheckpointMismatchError, EstimatorWarning
+from keras_estimator.model.anatomy import Holding, holdings
+from keras_estimator.model.source_lines import where_assigned
+
+# Another set of metrics does not make another model.
+_METRICS = ("loss_tracker", "compile_metrics", "compile_loss", "metrics")
+
+
+class ModelState:
+    """Every variable of one model by path, also those that only a trace shows."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._unreached: dict[int, tuple[str, tf.Variable]] = {}
+        self._pending: State = {}
+
+    def variables(self) -> dict[str, tf.Variable]:
+        """Return the TensorFlow variables by path."""
+        found = {holding.path: _value(holding.variable) for holding in holdings(self._model)}
+        return found | dict(self._unreached.values())
+
+    def note_captured(self, captured: Iterable[tf.Variable]) -> None:
+        """Take in variables that a traced step uses; those that no path reaches are saved, and said."""
+        reached = {id(variable) for variable in self.variables().values()}
+        for variable in captured:
+            if id(variable) in reached or id(variable) in self._unreached:
+                continue
+            path = f"unreached/{len(self._unreached)}_{variable.name.partition(':')[0]}"
+            self._unreached[id(variable)] = (path, variable)
+            warnings.warn(
+                f"the variable `{variable.name}` {tuple(variable.shape)} is used by the model, but no attribute, "
+                f"list, dict or closure of the model leads to it; it is saved as `{path}`, by the order of use. "
+                "Hold it in an attribute of a layer to give it a lasting name.",
+                EstimatorWarning,
+                stacklevel=2,
+            )
+
+    def read(self) -> State:
+        """Return the value of every variable, those waiting to be built included."""
+        variables = self.variables()
+        return {path: np.asarray(variable.numpy()) for path, variable in variables.items()} | self._pending
+
+    def write(self, state: State, *, source: str) -> None:
+        """Set every variable; values without a variable wait for `settle`.
+
+        Raises:
+            CheckpointMismatchError: a variable of the model is missing in `state`, or has another
+                shape or dtype; nothing was set then.
+        """
+        variables = self.variables()
+        missing = [path for path in variables if path not in state and not _is_metric(path)]
+        differing = [
+            f"{path}: {state[path].shape} {state[path].dtype} for {tuple(variable.shape)} {variable.dtype.name}"
+            for path, variable in variables.items()
+            if path in state and not _is_metric(path) and not _fits(state[path], variable)
+        ]
+        if missing or differing:
+            raise _mismatch(source, missing=missing, differing=differing, unknown=[])
+        for path, variable in variables.items():
+            if path in state and _fits(state[path], variable):
+                variable.assign(state[path])
+        self._pending = {path: value for path, value in state.items() if path not in variables}
+
+    def settle(self, *, complete: bool, source: str) -> None:
+        """Set variables that were built since `write`.
+
+        Args:
+            complete: Whether everything is built by now, so that values left over are an error.
+            source: Where the values came from, for the error.
+
+        Raises:
+            CheckpointMismatchError: a value is left over, or does not fit.
+        """
+        if not self._pending:
+            return
+        variables = self.variables()
+        built = {path: value for path, value in self._pending.items() if path in variables}
+        differing = [
+            f"{path}: {value.shape} {value.dtype} for {tuple(variables[path].shape)} {variables[path].dtype.name}"
+            for path, value in built.items()
+            if not _fits(value, variables[path]) and not _is_metric(path)
+        ]
+        left = [path for path in self._pending if path not in built and not _is_metric(path)]
+        if differing or (complete and left):
+            raise _mismatch(source, missing=[], differing=differing, unknown=left)
+        for path, value in built.items():
+            if _fits(value, variables[path]):
+                variables[path].assign(value)
+        self._pending = {} if complete else {p: v for p, v in self._pending.items() if p not in built}
+
+    @contextlib.contextmanager
+    def kept(self, written: Iterable[tf.Variable]) -> Iterator[None]:
+        """Give the variables in `written` their present values back at the end."""
+        before = [(variable, variable.read_value()) for variable in written]
+        try:
+            yield
+        finally:
+            for variable, value in before:
+                variable.assign(value)
+
+    def adopt_idle(self) -> list[str]:
+        """Let Keras train raw variables that ask for it, as Keras 2 did; return their paths.
+
+        Keras 3 tracks `keras.Variable`s only: a `tf.Variable` in a layer takes part in the forward
+        pass and is never updated. Each one found is wrapped, without a copy, in a `keras.Variable`
+        that its layer then owns as a trainable weight.
+        """
+        known = {id(_value(variable)) for variable in self._model.variables}
+        frozen = {id(layer) for layer in self._model._flatten_layers() if not layer.trainable}
+        idle = [
+            holding
+            for holding in holdings(self._model)
+            if holding.is_idle and id(holding.variable) not in known and id(holding.owner) not in frozen
+        ]
+        if not idle:
+            return []
+        lines = "; ".join(f"`{h.path}` made at {where_assigned(h.owner, h.attribute)}" for h in idle)
+        optimizer = self._model.optimizer
+        if optimizer is not None and optimizer.built:
+            _warn_idle(f"{lines}: the optimizer was built without them, so they stay as they are", "compile() again")
+            return []
+        for holding in idle:
+            _adopt(self._model, holding)
+        _warn_idle(
+            f"{lines}: Keras 3 never trains such variables; they are trained from here on, as Keras 2 did",
+            "make them with self.add_weight(...), or pass trainable=False",
+        )
+        return [holding.path for holding in idle]
+
+
+def _warn_idle(what: str, way_out: str) -> None:
+    warnings.warn(f"raw trainable tf.Variables: {what}. Way out: {way_out}.", EstimatorWarning, stacklevel=2)
+
+
+def _adopt(model: Any, holding: Holding) -> None:
+    # Private parts of Keras: Variable's storage, and the tracker of a layer (tests/test_state.py).
+    raw = holding.variable
+    wrapper = keras.Variable(
+        initializer=np.zeros(raw.shape, raw.dtype.as_numpy_dtype), dtype=raw.dtype.name, trainable=True,
+        name=holding.path.replace("/", "_"),
+    )  # fmt: skip
+    wrapper._value = raw
+    owner = holding.owner if isinstance(holding.owner, keras.Layer) else model
+    owner._tracker.unlock()
+    owner._track_variable(wrapper)
+    if owner.built:
+        owner._lock_state()
+
+
+def written_variables(graph: Any, variables: Iterable[tf.Variable]) -> list[tf.Variable]:
+    """Return those of `variables` that a traced graph may write: used by more than known reads."""
+    by_handle = {id(variable.handle): variable for variable in variables}
+    return [
+        by_handle[id(handle)]
+        for handle, inner in graph.captures
+        if id(handle) in by_handle and any(operation.type not in _READS for operation in inner.consumers())
+    ]
+
+
+_READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp"})
+
+
+def _value(variable: Any) -> Any:
+    return variable._value if isinstance(variable, keras.Variable) else variable
+
+
+def _is_metric(path: str) -> bool:
+    return any(part in _METRICS for part in path.split("/"))
+
+
+def _fits(value: np.ndarray[Any, Any], variable: tf.Variable) -> bool:
+    same_type = value.dtype == variable.dtype.as_numpy_dtype or value.dtype.kind in "OS"
+    return variable.shape.is_compatible_with(value.shape) and same_type
+
+
+def _mismatch(source: str, *, missing: list[str], differing: list[str], unknown: list[str]) -> CheckpointMismatchError:
+    def listed(title: str, paths: list[str]) -> str:
+        shown = ", ".join(paths[:6]) + (f" and {len(paths) - 6} more" if len(paths) > 6 else "")
+        return f"{title}: {shown}" if paths else ""
+
+    parts = (
+        listed("not in the checkpoint", missing),
+        listed("other shape or dtype", differing),
+        listed("not in the model", unknown),
+    )
+    return CheckpointMismatchError(
+        f"the checkpoint {source} holds the state of another model",
+        found="\n".join(part for part in parts if part),
+        expected="the same variables by path, shape and dtype",
+        fix="pass the model it was written with, or another model_dir",
+    )

@@ -1,0 +1,111 @@
+"""Every exception and warning this package raises, as one tree.
+
+    EstimatorError
+    ├── ConfigError (ValueError)            an argument or a RunConfig cannot be used
+    ├── ModelError (ValueError)             the given object is no model we can run
+    ├── NotCompiledError (RuntimeError)     train or evaluate of a model without a loss
+    ├── InputError (ValueError)             the data do not fit the model
+    │   └── EmptyInputError                 the data have no batch
+    ├── NumpyCallError (TypeError)          NumPy met a symbolic tensor and has no counterpart
+    ├── NonFiniteLossError (ArithmeticError)  the loss is NaN or infinite
+    ├── CheckpointError (RuntimeError)
+    │   ├── NoCheckpointError (FileNotFoundError)   there is none
+    │   ├── CorruptCheckpointError          there is one, but its bytes are not what was written
+    │   └── CheckpointMismatchError         it belongs to another model
+    └── ExportError (RuntimeError)          a model cannot be exported, or serves other numbers
+
+Every message has the same four parts: the problem in one line that is true without context,
+what was found, what was expected, and a fix: a call or a command to paste.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class EstimatorError(Exception):
+    """The root of all errors of this package.
+
+    Attributes:
+        problem: What is wrong, in one line.
+        found: What was found.
+        expected: What was expected instead.
+        fix: The call or command that mends it.
+    """
+
+    def __init__(self, problem: str, *, found: str, expected: str, fix: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.found = found
+        self.expected = expected
+        self.fix = fix
+
+    def __str__(self) -> str:
+        parts = (("found:", self.found), ("expected:", self.expected), ("fix:", self.fix))
+        indent = "\n" + " " * 12
+        lines = [f"  {label:<9} {text.replace(chr(10), indent)}" for label, text in parts]
+        return "\n".join([self.problem, *lines])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross process borders; keyword-only arguments do not survive the default.
+        parts = (self.problem, self.found, self.expected, self.fix)
+        return _rebuild, (type(self), parts), {"__notes__": getattr(self, "__notes__", [])}
+
+
+def _rebuild(cls: type[EstimatorError], parts: tuple[str, str, str, str]) -> EstimatorError:
+    problem, found, expected, fix = parts
+    return cls(problem, found=found, expected=expected, fix=fix)
+
+
+class ConfigError(EstimatorError, ValueError):
+    """An argument or a `RunConfig` cannot be used as it is."""
+
+
+class ModelError(EstimatorError, ValueError):
+    """The given object is not a model that can be run."""
+
+
+class NotCompiledError(EstimatorError, RuntimeError):
+    """The model has no loss and optimizer yet, so it cannot be trained or evaluated."""
+
+
+class InputError(EstimatorError, ValueError):
+    """The data do not fit the model."""
+
+
+class EmptyInputError(InputError):
+    """The data have no batch."""
+
+
+class NumpyCallError(EstimatorError, TypeError):
+    """A NumPy function met a symbolic tensor and cannot run on it."""
+
+
+class NonFiniteLossError(EstimatorError, ArithmeticError):
+    """The loss is NaN or infinite."""
+
+
+class CheckpointError(EstimatorError, RuntimeError):
+    """A checkpoint cannot be used."""
+
+
+class NoCheckpointError(CheckpointError, FileNotFoundError):
+    """There is no such checkpoint."""
+
+    __str__ = EstimatorError.__str__
+
+
+class CorruptCheckpointError(CheckpointError):
+    """The bytes of a checkpoint are not the bytes that were written."""
+
+
+class CheckpointMismatchError(CheckpointError):
+    """The checkpoint holds the state of another model."""
+
+
+class ExportError(EstimatorError, RuntimeError):
+    """The model cannot be exported, or the export serves other numbers than the model."""
+
+
+class EstimatorWarning(UserWarning):
+    """Something was ignored, added or approximated; the text names the line and the way out."""

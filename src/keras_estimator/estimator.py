@@ -1,0 +1,459 @@
+"""The Estimator: one model, one model_dir; train, evaluate, predict, export."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_estimator import loop
+from keras_estimator.checkpoints import Checkpoints, Restored
+from keras_estimator.engines.engine import Position, engine_for
+from keras_estimator.errors import ConfigError, NoCheckpointError
+from keras_estimator.hooks.defaults import evaluation_hooks, training_hooks
+from keras_estimator.hooks.hook import Hook, Run
+from keras_estimator.hooks.reporting import write_scalars
+from keras_estimator.inputs import as_source, batches_per_pass, call_input_fn, identity
+from keras_estimator.outputs import by_name, rows
+from keras_estimator.run_config import ModeKeys, RunConfig
+
+_LOG = logging.getLogger("keras_estimator")
+
+
+class Estimator:
+    """One Keras model that trains, evaluates, predicts and exports, and goes on where it stopped.
+
+    The model is the live object that was given: after `train` its own `predict` and `save` work on
+    the trained weights. Made by `model_to_estimator`.
+
+    Args:
+        model: A `keras.Model`, built or not, compiled or not.
+        model_dir: Where checkpoints and summaries are written. None: `config.model_dir`, or a
+            temporary folder.
+        config: How it runs.
+        metric_names_map: Name of every metric to the name it has in the results of `evaluate`.
+        export_outputs: Output name to the kind of signature that `export_saved_model` adds for it.
+
+    Raises:
+        ModelError: `model` cannot be run.
+        ConfigError: `model_dir` and `config.model_dir` differ.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        model_dir: str | Path | None = None,
+        config: RunConfig | None = None,
+        *,
+        metric_names_map: Mapping[str, str] | None = None,
+        export_outputs: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._config = _with_model_dir(config or RunConfig(), model_dir)
+        self._engine = engine_for(model, self._config)
+        self._checkpoints = Checkpoints(
+            self.model_dir, self._config.keep_checkpoint_max, self._config.keep_checkpoint_every_n_hours
+        )
+        self._metric_names_map = dict(metric_names_map or {})
+        self._export_outputs = dict(export_outputs or {})
+        self._step = 0
+        self._is_resident = False  # whether the model holds the newest state of model_dir
+        self._data_record: dict[str, Any] = {}
+
+    @property
+    def model(self) -> Any:
+        """The live Keras model."""
+        return self._engine.model
+
+    @property
+    def model_dir(self) -> str:
+        """The folder of this estimator."""
+        return str(self._config.model_dir)
+
+    @property
+    def config(self) -> RunConfig:
+        """How it runs."""
+        return self._config
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Hyper-parameters that an input_fn may ask for by the name `params`; a Keras model has none."""
+        return {}
+
+    def train(
+        self,
+        input_fn: Any,
+        hooks: Sequence[Hook] | None = None,
+        steps: int | None = None,
+        max_steps: int | None = None,
+        saving_listeners: Sequence[Any] | None = None,
+        callbacks: Sequence[Any] | None = None,
+        *,
+        class_weight: Mapping[Any, Any] | None = None,
+    ) -> Estimator:
+        """Train on from the newest checkpoint of `model_dir`, or from the model as it was given.
+
+        Args:
+            input_fn: The data, or a callable that returns them (see `inputs`): batches `(x, y)` or
+                `(x, y, sample_weight)`, the first axis of every array being the batch.
+            hooks: Called at their cadences.
+            steps: Make this many steps more. None: until the data end or `max_steps`.
+            max_steps: Train until this step in all; nothing happens if it was reached before.
+            saving_listeners: Told before and after each checkpoint, as in tf.estimator.
+            callbacks: `keras.callbacks.Callback`s, called as `fit` calls them.
+            class_weight: Class number to weight, or output name to such a dict.
+
+        Returns:
+            This estimator.
+
+        Raises:
+            ConfigError: `steps` and `max_steps` are both given, or one is not positive.
+            NotCompiledError: the model has no optimizer and loss.
+            InputError: the data do not fit the model.
+            EmptyInputError: the data have no batch.
+            NonFiniteLossError: the loss became NaN or infinite.
+            CheckpointMismatchError: `model_dir` holds another model.
+        """
+        _check_steps(steps, max_steps)
+        self._make_resident()
+        if max_steps is not None and self._step >= max_steps:
+            _LOG.info("nothing to train: step %d is reached, max_steps is %d", self._step, max_steps)
+            return self
+        last_step = max_steps if steps is None else self._step + steps
+        data = self._call(input_fn, ModeKeys.TRAIN)
+        source = as_source(
+            data, mode=ModeKeys.TRAIN, seed=self._config.tf_random_seed, has_steps=last_step is not None
+        )
+        feed = self._engine.open(source)
+        try:
+            self._engine.prepare(feed, ModeKeys.TRAIN, class_weight)
+            reading = self._reading(source, feed)
+            run = Run(
+                model=self.model,
+                model_dir=Path(self.model_dir),
+                step=self._step,
+                first_step=self._step,
+                last_step=last_step,
+                save=lambda: self._save(run, reading, hooks_now),
+                batches_per_epoch=batches_per_pass(source),
+            )
+            hooks_now = training_hooks(self._config, hooks or (), saving_listeners or (), callbacks or ())
+            self._run(run, reading, hooks_now)
+        finally:
+            feed.close()
+        return self
+
+    def _run(self, run: Run, reading: loop.Reading, hooks: Sequence[Hook]) -> None:
+        try:
+            loop.train(
+                self._engine, reading, run, hooks, report_steps=self._config.log_step_count_steps or 100
+            )
+        finally:
+            self._step = run.step
+        self._data_record = {**self._record(reading), "finished": True}
+        _LOG.info("trained to step %d: %s", run.step, run.stop_reason or "the last step is reached")
+
+    def evaluate(
+        self,
+        input_fn: Any,
+        steps: int | None = None,
+        hooks: Sequence[Hook] | None = None,
+        checkpoint_path: str | Path | None = None,
+        name: str | None = None,
+    ) -> dict[str, Any]:
+        """Measure the model on data; leave the model as it is.
+
+        Args:
+            input_fn: As in `train`.
+            steps: How many batches to read. None: until the data end.
+            hooks: Called around the batches; their `run.step` counts batches.
+            checkpoint_path: The checkpoint to measure. None: the newest, or the model as it is.
+            name: Names the run in TensorBoard: `eval_<name>`.
+
+        Returns:
+            The mean of every metric over the examples (not over the batches) as Python floats by
+            name, with `loss`, and the step of the model as `global_step`.
+
+        Raises:
+            NotCompiledError: the model has no loss.
+            InputError: the data do not fit the model.
+            EmptyInputError: there is no batch.
+            NoCheckpointError: there is no such checkpoint.
+            ConfigError: `metric_names_map` does not name just the metrics there are.
+        """
+        _check_steps(steps, None)
+        with self._at(checkpoint_path) as step:
+            data = self._call(input_fn, ModeKeys.EVAL)
+            source = as_source(data, mode=ModeKeys.EVAL, seed=self._config.tf_random_seed, has_steps=steps is not None)
+            folder = Path(self.eval_dir(name))
+            run = Run(self.model, folder, 0, 0, steps, save=lambda: folder)
+            found = loop.evaluate(
+                self._engine, source, steps=steps, run=run, hooks=evaluation_hooks(self._config, hooks or ())
+            )
+        metrics = self._renamed(found)
+        write_scalars(folder, step, {n: v for n, v in metrics.items() if isinstance(v, float)})
+        shown = ", ".join(f"{n} {v:.4g}" for n, v in metrics.items() if isinstance(v, float))
+        _LOG.info("evaluated%s at step %d: %s", f" `{name}`" if name else "", step, shown)
+        return {**metrics, "global_step": step}
+
+    def predict(
+        self,
+        input_fn: Any,
+        predict_keys: Sequence[str] | str | None = None,
+        hooks: Sequence[Hook] | None = None,
+        checkpoint_path: str | Path | None = None,
+        yield_single_examples: bool = True,  # noqa: FBT001, FBT002 - the original's signature
+    ) -> Iterator[dict[str, Any]]:
+        """Yield predictions by output name.
+
+        Args:
+            input_fn: As in `train`; labels are ignored if they are there.
+            predict_keys: The outputs to yield. None: all.
+            hooks: Must be empty: nothing happens between batches.
+            checkpoint_path: The checkpoint to use. None: the newest, or the model as it is.
+            yield_single_examples: Whether each example is yielded by itself, or each batch whole.
+
+        Yields:
+            Output name to array; of one example without the batch axis. An output without a name
+            (of a subclassed model) is `output_1`, and so on.
+
+        Raises:
+            ConfigError: an output of `predict_keys` does not exist, or hooks are given.
+            InputError: the data do not fit the model.
+            NoCheckpointError: there is no such checkpoint.
+        """
+        if hooks:
+            raise ConfigError(
+                "predict has no moments for hooks",
+                found=f"hooks={[type(hook).__name__ for hook in hooks]}",
+                expected="hooks=None",
+                fix="do it between the predictions: for p in estimator.predict(data): ...",
+            )
+        keys = [predict_keys] if isinstance(predict_keys, str) else predict_keys
+        with self._at(checkpoint_path):
+            source = as_source(self._call(input_fn, ModeKeys.PREDICT), mode=ModeKeys.PREDICT, seed=0, has_steps=False)
+            feed = self._engine.open(source)
+            try:
+                self._engine.prepare(feed, ModeKeys.PREDICT)
+                feed.seek(Position())
+                for outputs in self._engine.predict(feed):
+                    named = by_name(outputs, self._engine.output_names(), keys)
+                    yield from rows(named) if yield_single_examples else (named,)
+            finally:
+                feed.close()
+
+    def predictor(self) -> Callable[[Any], Any]:
+        """Return a function from arrays to arrays that stays ready: no pipeline, no reload, no new trace.
+
+        Returns:
+            A function; it takes one array, or a list or dict of arrays, the first axis being the
+            batch, and returns NumPy arrays in the structure the model gives. It always uses the
+            weights that the model has at the time.
+        """
+        self._make_resident()
+        return self._engine.predict_arrays
+
+    def export_saved_model(
+        self,
+        export_dir_base: str | Path,
+        serving_input_receiver_fn: Callable[[], Any] | None = None,
+        assets_extra: Mapping[str, str] | None = None,
+        as_text: bool = False,  # noqa: FBT001, FBT002 - the original's signature
+        checkpoint_path: str | Path | None = None,
+        experimental_mode: str = ModeKeys.PREDICT,
+        *,
+        verify: bool = True,
+    ) -> str:
+        """Write the model for serving to a new folder named by the time, and try it out.
+
+        Args:
+            export_dir_base: Holds one folder for each export.
+            serving_input_receiver_fn: What a server receives. None: the model's own inputs by name.
+            assets_extra: Path below `assets.extra` to the file to copy there.
+            as_text: Whether the graph is written as text.
+            checkpoint_path: The checkpoint to export. None: the newest, or the model as it is.
+            experimental_mode: Must be "infer": a training graph is not a thing to serve.
+            verify: Whether a fresh process, without your code, loads the export and must give the
+                predictions of the model.
+
+        Returns:
+            The folder of the export.
+
+        Raises:
+            ExportError: the model cannot be exported, or the export serves other numbers.
+            NoCheckpointError: there is no such checkpoint.
+        """
+        if experimental_mode != ModeKeys.PREDICT:
+            raise ConfigError(
+                "only the predicting model is exported",
+                found=f"experimental_mode={experimental_mode!r}",
+                expected=f"{ModeKeys.PREDICT.value!r}",
+                fix="leave experimental_mode out; to train elsewhere, share the checkpoints",
+            )
+        with self._at(checkpoint_path):
+            return self._engine.export(
+                export_dir_base,
+                receiver_fn=serving_input_receiver_fn,
+                export_outputs=self._export_outputs,
+                assets_extra=assets_extra,
+                as_text=as_text,
+                verify=verify,
+            )
+
+    def latest_checkpoint(self) -> str | None:
+        """Return the folder of the newest checkpoint; None if there is none."""
+        newest = self._checkpoints.latest()
+        return str(newest.path) if newest else None
+
+    def eval_dir(self, name: str | None = None) -> str:
+        """Return the folder to which evaluations of that name are written."""
+        return str(Path(self.model_dir) / (f"eval_{name}" if name else "eval"))
+
+    def get_variable_names(self) -> list[str]:
+        """Return the paths of all variables: weights, optimizer, seeds, metrics."""
+        self._make_resident()
+        return sorted(self._engine.read_state())
+
+    def get_variable_value(self, name: str) -> np.ndarray[Any, Any]:
+        """Return the value of one variable.
+
+        Raises:
+            ConfigError: there is no variable of that path.
+        """
+        self._make_resident()
+        state = self._engine.read_state()
+        if name not in state:
+            raise ConfigError(
+                f"the model has no variable `{name}`",
+                found=name,
+                expected="one of " + ", ".join(sorted(state)[:8]) + ", ...",
+                fix="estimator.get_variable_names()",
+            )
+        return state[name]
+
+    def _call(self, input_fn: Any, mode: ModeKeys) -> Any:
+        return call_input_fn(input_fn, mode=mode, params=self.params, config=self._config)
+
+    def _make_resident(self) -> None:
+        """Bring the newest state of `model_dir` into the model, unless the model holds it."""
+        newest = self._checkpoints.latest()
+        if newest is not None and (not self._is_resident or newest.step > self._step):
+            restored = self._checkpoints.newest_readable()
+            if restored is not None:
+                self._restore(restored)
+        self._is_resident = True
+
+    def _restore(self, restored: Restored) -> None:
+        self._engine.write_state(restored.state, source=str(restored.path))
+        self._step = restored.step
+        self._data_record = restored.run.get("data", {})
+        _LOG.info("going on from step %d (%s)", restored.step, restored.path)
+
+    @contextlib.contextmanager
+    def _at(self, checkpoint_path: str | Path | None) -> Iterator[int]:
+        """Let the model have the state of a checkpoint for a while; yield its step."""
+        self._make_resident()
+        if checkpoint_path is None:
+            yield self._step
+            return
+        restored = self._checkpoints.read(_step_or_path(checkpoint_path))
+        before = self._engine.read_state()
+        self._engine.write_state(restored.state, source=str(restored.path))
+        try:
+            yield restored.step
+        finally:
+            self._engine.write_state(before, source="the model in memory")
+
+    def _reading(self, source: Any, feed: Any) -> loop.Reading:
+        """Seek the place in the data where the newest checkpoint left them."""
+        same = identity(source, self._engine.describe(feed))
+        record = self._data_record
+        position = Position()
+        if self._config.data_position == "continue" and record:
+            if record.get("identity") == same:
+                position = Position(int(record["passes"]), int(record["batches"]))
+            else:
+                _LOG.info("the data are not those of the run so far: reading them from their beginning")
+        if position.batches:
+            how = "seeking" if batches_per_pass(source) else "skipping forward"
+            _LOG.info("%s to batch %d of pass %d of the data", how, position.batches, position.passes)
+        feed.seek(position)
+        goes_on = position != Position() and not record.get("finished")
+        first_pass = int(record["first_pass"]) if goes_on else position.passes
+        return loop.Reading(source, feed, position, first_pass, same)
+
+    def _record(self, reading: loop.Reading) -> dict[str, Any]:
+        return {**dataclasses.asdict(reading.position), "first_pass": reading.first_pass, "identity": reading.identity}
+
+    def _save(self, run: Run, reading: loop.Reading, hooks: Sequence[Hook]) -> Path:
+        finished = run.last_step is not None and run.step >= run.last_step or run.stop_reason is not None
+        record = {
+            "plan": self._engine.plan,
+            "data": {**self._record(reading), "finished": finished},
+            "metrics": {name: value for name, value in run.metrics.items() if isinstance(value, float)},
+        }
+        path = self._checkpoints.write(run.step, self._engine.read_state(), record)
+        for hook in hooks:
+            hook.after_save(run, path)
+        return path
+
+    def _renamed(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        names = self._metric_names_map
+        own = [name for name in metrics if name != "loss"]
+        if names and set(names) != set(own):
+            raise ConfigError(
+                "`metric_names_map` does not name just the metrics of the model",
+                found=", ".join(names),
+                expected=", ".join(own),
+                fix=f"pass metric_names_map={ {name: name for name in own} }",
+            )
+        return {names.get(name, name): value for name, value in metrics.items()}
+
+
+def _with_model_dir(config: RunConfig, model_dir: str | Path | None) -> RunConfig:
+    if model_dir is not None and config.model_dir is not None and str(model_dir) != str(config.model_dir):
+        raise ConfigError(
+            "two folders are given for one estimator",
+            found=f"model_dir={str(model_dir)!r}, config.model_dir={str(config.model_dir)!r}",
+            expected="the same folder, or one of the two",
+            fix=f"pass config.replace(model_dir={str(model_dir)!r})",
+        )
+    if model_dir is None and config.model_dir is None:
+        model_dir = tempfile.mkdtemp(prefix="keras-estimator-")
+        _LOG.warning("no model_dir was given: using the temporary folder %s", model_dir)
+    return config if model_dir is None else config.replace(model_dir=str(model_dir))
+
+
+def _check_steps(steps: int | None, max_steps: int | None) -> None:
+    if steps is not None and max_steps is not None:
+        raise ConfigError(
+            "`steps` and `max_steps` are both given",
+            found=f"steps={steps}, max_steps={max_steps}",
+            expected="one of the two: `steps` counts from here, `max_steps` from step 0",
+            fix=f"pass max_steps={max_steps} alone",
+        )
+    for name, value in (("steps", steps), ("max_steps", max_steps)):
+        if value is not None and value <= 0:
+            raise ConfigError(
+                f"`{name}` must be positive",
+                found=f"{name}={value}",
+                expected=f"{name} > 0, or None",
+                fix=f"pass {name}=None to go on until the data end",
+            )
+
+
+def _step_or_path(checkpoint: str | Path) -> Path:
+    path = Path(checkpoint)
+    if not path.exists():
+        raise NoCheckpointError(
+            "there is no such checkpoint",
+            found=str(path),
+            expected="the folder of a checkpoint, as latest_checkpoint() returns it",
+            fix=f"ls {path.parent}",
+        )
+    return path

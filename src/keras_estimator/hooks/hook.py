@@ -1,0 +1,146 @@
+"""What a hook is, and the moments at which it is called.
+
+    begin ─▶ ┌─ many steps in one call of the engine ─┐ ─▶ after_steps (at its cadence) ─▶ ... ─▶ end
+             └──────────────── stride ────────────────┘          │
+                                                            after_save
+
+A hook says when it wants to be called (its `Cadence`); the loop runs as many steps as fit before the
+next due moment without returning to Python in between. So a hook that asks for every step makes the
+loop as slow as one step per call, and one that asks for every hundredth costs nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_estimator.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class Cadence:
+    """How often: every so many steps, or every so many seconds, never both.
+
+    Args:
+        every_steps: Due whenever the global step is a multiple of this many steps.
+        every_secs: Due when this many seconds have passed since it was due last.
+            With neither, it is never due (only `begin`, `after_save` and `end` are called).
+
+    Raises:
+        ConfigError: both are given, or one of them is not positive.
+    """
+
+    every_steps: int | None = None
+    every_secs: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.every_steps is not None and self.every_secs is not None:
+            raise ConfigError(
+                "two clocks are set for one cadence",
+                found=f"every_steps={self.every_steps}, every_secs={self.every_secs}",
+                expected="at most one of the two",
+                fix=f"pass every_secs=None to be called every {self.every_steps} steps",
+            )
+        for name, value in (("every_steps", self.every_steps), ("every_secs", self.every_secs)):
+            if value is not None and value <= 0:
+                raise ConfigError(
+                    f"a cadence of {value} is never reached",
+                    found=f"{name}={value}",
+                    expected=f"{name} > 0",
+                    fix=f"pass {name}=None to switch it off",
+                )
+
+    def steps_until_due(self, step: int) -> int | None:
+        """Return how many steps fit before this is due; None if steps do not decide."""
+        if self.every_steps is None:
+            return None
+        return self.every_steps - step % self.every_steps
+
+
+@dataclasses.dataclass
+class Run:
+    """What a hook may see and ask for while a model trains.
+
+    Attributes:
+        model: The live Keras model.
+        model_dir: Where the run writes.
+        step: Updates of the weights so far, over all processes of this model_dir.
+        first_step: `step` when this call of `train` began.
+        last_step: The step at which it will end, if known.
+        metrics: The newest metrics as Python floats by name. They are means since the last report
+            (or, when Keras callbacks are given, since the epoch began, as in `fit`).
+        epoch: Passes over the data that were completed.
+        batches_per_epoch: Batches in one pass, if known.
+        stop_reason: Set by `stop`; the loop ends after the hooks of this moment were called.
+        save: Call it to write a checkpoint now.
+    """
+
+    model: Any
+    model_dir: Path
+    step: int
+    first_step: int
+    last_step: int | None
+    save: Callable[[], Path]
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    epoch: int = 0
+    batches_per_epoch: int | None = None
+    stop_reason: str | None = None
+
+    def stop(self, reason: str) -> None:
+        """End the training after this moment; `reason` is shown to the user."""
+        self.stop_reason = self.stop_reason or reason
+
+
+class Hook:
+    """Something that is called while a model trains. Override what you need.
+
+    Example:
+        >>> class Patience(Hook):
+        ...     cadence = Cadence(every_steps=100)
+        ...     def after_steps(self, run):
+        ...         if run.metrics["loss"] < 0.1:
+        ...             run.stop("the loss is small enough")
+    """
+
+    cadence: Cadence = Cadence()
+
+    def begin(self, run: Run) -> None:
+        """Called once, before the first step."""
+
+    def after_steps(self, run: Run) -> None:
+        """Called after a stride when the cadence is due."""
+
+    def after_save(self, run: Run, checkpoint: Path) -> None:
+        """Called after a checkpoint was written."""
+
+    def end(self, run: Run) -> None:
+        """Called once, after the last step; not called when training fails."""
+
+
+class Clock:
+    """Tells when a cadence is due; one clock for each hook of a run."""
+
+    def __init__(self, cadence: Cadence) -> None:
+        self.cadence = cadence
+        self._last_secs = time.monotonic()
+        self._last_step: int | None = None
+
+    def secs_until_due(self) -> float | None:
+        """Return the seconds left until this is due; None if time does not decide."""
+        if self.cadence.every_secs is None:
+            return None
+        return self._last_secs + self.cadence.every_secs - time.monotonic()
+
+    def is_due(self, step: int) -> bool:
+        """Say whether the cadence is due at `step`, and if so start counting anew."""
+        if self.cadence.every_steps is not None:
+            due = step % self.cadence.every_steps == 0 and step != self._last_step
+        else:
+            left = self.secs_until_due()
+            due = left is not None and left <= 0
+        if due:
+            self._last_secs, self._last_step = time.monotonic(), step
+        return due

@@ -1,0 +1,247 @@
+"""Take a Keras model apart: every variable it holds, by a path that is the same in every process.
+
+The walk follows the live object graph (attributes, lists, dicts, closures, globals that the user's
+functions read), not Keras's own lists, because those leave out raw `tf.Variable`s, and variables
+whose layer Keras does not track. Paths come from attribute names and from layer names, with the
+process-wide counter of automatic names taken out (`dense_7` is `dense` if it is the first Dense of
+its model), so a model that is built again in another process has the same paths.
+
+Private attributes of Keras that we know by name: `_BOOKKEEPING`, `_OWNERS_LAST` (checked by
+tests/test_anatomy.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import re
+import sys
+import types
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import keras
+
+# Keras's and TensorFlow's own records about an object: they hold nothing that is not found elsewhere.
+_BOOKKEEPING = frozenset(
+    """
+    _tracker _trainable_variables _non_trainable_variables _seed_generators _inbound_nodes _outbound_nodes
+    _nodes _nodes_by_depth _operations _operations_by_depth _inputs _outputs _inputs_struct _outputs_struct
+    _losses _loss_ids _losses_override _call_signature _auto_config _compile_config _compiled_trainable_state
+    _trainable_variables_indices _distribute_strategy _distribution_strategy _saved_model_inputs_spec
+    _saved_model_arg_spec _tracked _dtype_policy train_function test_function predict_function _variables
+    _functional build quantize history
+    """.split()
+)
+# Walked after everything else, so that a weight is known by its layer and not by its optimizer's slot.
+_OWNERS_LAST = ("optimizer", "_loss_tracker", "_compile_metrics", "_compile_loss", "_metrics")
+_FOREIGN = frozenset(
+    """
+    tensorflow numpy builtins threading weakref logging inspect types functools collections google absl
+    wrapt h5py ml_dtypes jax torch pandas optree typing abc enum re os sys pathlib _thread _io
+    """.split()
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Holding:
+    """One variable of a model and who holds it.
+
+    Attributes:
+        path: Its name in checkpoints, such as `dense_1/kernel` or `optimizer/momentums/0`.
+        variable: The `keras.Variable`, or the raw variable of the backend.
+        owner: The object in whose attribute (or the function in whose closure) it was found.
+        attribute: The name of that attribute.
+        is_raw: Whether it is a variable of the backend that Keras does not wrap.
+    """
+
+    path: str
+    variable: Any
+    owner: Any
+    attribute: str
+    is_raw: bool
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it asks to be trained although Keras does not know it."""
+        return self.is_raw and bool(self.variable.trainable)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """An object on the walk: where it was found."""
+
+    thing: Any
+    path: tuple[str, ...]
+    owner: Any
+    attribute: str
+
+
+def holdings(model: Any) -> list[Holding]:
+    """Return every variable that `model` holds, each once, weights first.
+
+    Args:
+        model: A Keras model, built or not; variables that do not exist yet are left out.
+
+    Returns:
+        One `Holding` for each variable; paths are unique and the order is the same in every process.
+    """
+    found: list[Holding] = []
+    taken: set[str] = set()
+    seen: set[int] = set()
+    keep_alive: list[Any] = []  # an id is only unique while its object lives
+    now: list[_Place] = [_Place(model, (), model, "")]
+    later: deque[_Place] = deque()
+    while now or later:
+        place = now.pop() if now else later.popleft()
+        storage = _storage(place.thing)
+        key = id(place.thing if storage is None else storage)
+        if key in seen:
+            continue
+        seen.add(key)
+        keep_alive.append(place.thing)
+        if storage is not None:
+            path = _unique("/".join(place.path) or "variable", taken)
+            is_raw = not isinstance(place.thing, keras.Variable)
+            found.append(Holding(path, place.thing, place.owner, place.attribute, is_raw))
+            continue
+        if isinstance(place.thing, keras.Variable):
+            continue  # declared, but without a value yet
+        children = list(_children(place))
+        later.extend(child for child in children if _comes_last(child))
+        now.extend(reversed([child for child in children if not _comes_last(child)]))
+    return found
+
+
+def _comes_last(place: _Place) -> bool:
+    is_owner = isinstance(place.thing, keras.optimizers.Optimizer | keras.metrics.Metric)
+    return is_owner or place.attribute in _OWNERS_LAST
+
+
+def _unique(path: str, taken: set[str]) -> str:
+    candidate, number = path, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{path}~{number}"
+    taken.add(candidate)
+    return candidate
+
+
+def _storage(thing: Any) -> Any:
+    """Return the object that holds the value of a variable; None if `thing` is no variable."""
+    if isinstance(thing, keras.Variable):
+        return thing._value  # None while Keras has only declared it
+    tensorflow = sys.modules.get("tensorflow")
+    return thing if tensorflow is not None and isinstance(thing, tensorflow.Variable) else None
+
+
+def _children(place: _Place) -> Iterator[_Place]:
+    thing, path = place.thing, place.path
+    if isinstance(thing, Mapping):
+        for key, value in list(thing.items()):
+            yield _Place(value, (*path, _plain(str(key))), place.owner, place.attribute)
+    elif isinstance(thing, list | tuple | deque):
+        for name, value in zip(_item_names(thing), thing, strict=True):
+            yield _Place(value, (*path, name), place.owner, place.attribute)
+    elif isinstance(thing, set | frozenset):
+        for value in sorted(thing, key=_sort_key):
+            yield _Place(value, (*path, _sort_key(value)[1]), place.owner, place.attribute)
+    elif isinstance(thing, functools.partial):
+        parts = (thing.func, list(thing.args), dict(thing.keywords))
+        yield from (_Place(part, path, place.owner, place.attribute) for part in parts)
+    elif isinstance(thing, types.MethodType):
+        yield _Place(thing.__self__, path, place.owner, place.attribute)
+        yield _Place(thing.__func__, path, place.owner, place.attribute)
+    elif isinstance(thing, types.FunctionType):
+        yield from _captured(thing, path)
+    elif _is_walkable(thing):
+        yield from _attributes(thing, path)
+
+
+def _attributes(thing: Any, path: tuple[str, ...]) -> Iterator[_Place]:
+    layers = getattr(thing, "_layers", None) if isinstance(thing, keras.Model) else None
+    for name, value in list(getattr(thing, "__dict__", {}).items()):
+        if name in _BOOKKEEPING or name.startswith("_self_"):
+            continue
+        inner = path if value is layers else (*path, name.strip("_"))
+        yield _Place(value, inner, thing, name)
+    for cls in type(thing).__mro__:
+        slots = cls.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(thing, name):
+                yield _Place(getattr(thing, name), (*path, name.strip("_")), thing, name)
+        if not _is_foreign(cls):
+            for name, value in vars(cls).items():
+                if isinstance(value, types.FunctionType):
+                    yield from _captured(value, (*path, name.strip("_")))
+    python_function = getattr(thing, "python_function", None)  # a tf.function
+    if python_function is not None:
+        yield _Place(python_function, path, thing, "python_function")
+
+
+def _captured(function: types.FunctionType, path: tuple[str, ...]) -> Iterator[_Place]:
+    """Yield what a function of the user reaches: closure, defaults and the globals it names."""
+    if _is_foreign(function):
+        return
+    code = function.__code__
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield _Place(cell.cell_contents, (*path, name), function, name)
+        except ValueError:
+            continue  # a cell that is not filled yet
+    for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        yield _Place(default, (*path, "default"), function, "default")
+    for name in code.co_names:
+        value = function.__globals__.get(name)
+        if _storage(value) is not None or isinstance(value, keras.Layer | list | dict):
+            yield _Place(value, ("globals", name), function, name)
+
+
+def _is_foreign(thing: Any) -> bool:
+    root = (getattr(thing, "__module__", None) or "").partition(".")[0]
+    return root in _FOREIGN or root in {"keras", "keras_estimator"}
+
+
+def _is_walkable(thing: Any) -> bool:
+    if isinstance(thing, type | types.ModuleType | keras.KerasTensor) or inspect.isroutine(thing):
+        return False
+    if type(thing).__module__.partition(".")[0] not in _FOREIGN:
+        return True
+    # TensorFlow's own holders of variables: tf.Module, tf.random.Generator, tf.function.
+    return hasattr(thing, "_trackable_children") or hasattr(thing, "python_function")
+
+
+def _item_names(items: Iterable[Any]) -> list[str]:
+    """Name the items of a list: layers by their canonical names, everything else by its place."""
+    names: list[str] = []
+    counts: dict[str, int] = {}
+    taken: set[str] = set()
+    for place, item in enumerate(items):
+        if not isinstance(item, keras.Layer):
+            names.append(str(place))
+            continue
+        name = item.name
+        automatic = _automatic_name(type(item))
+        if re.fullmatch(rf"{re.escape(automatic)}(_\d+)?", name):
+            number = counts.get(automatic, 0)
+            counts[automatic] = number + 1
+            name = f"{automatic}_{number}" if number else automatic
+        names.append(_unique(_plain(name), taken))
+    return names
+
+
+def _automatic_name(cls: type) -> str:
+    """Return the name Keras gives to the first unnamed object of a class, as `auto_name` does."""
+    name = re.sub(r"\W+", "", cls.__name__)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.\-]", "_", name)
+
+
+def _sort_key(thing: Any) -> tuple[str, str]:
+    return type(thing).__qualname__, _plain(str(getattr(thing, "name", thing)))[:60]

@@ -1,0 +1,90 @@
+"""Find the line of the user's program that is running now, or that an error came from."""
+
+from __future__ import annotations
+
+import dataclasses
+import linecache
+import re
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+# What runs between a line of the user and the place where we look: never the line to name.
+_PACKAGES = frozenset({"absl", "keras", "keras_estimator", "numpy", "optree", "scipy", "tensorflow", "wrapt"})
+_FOREIGN = sys.stdlib_module_names | _PACKAGES
+_PROGRAMS = frozenset({"__main__", "keras_estimator.demo"})  # The demo is a user's program that we wrote.
+_GENERATED = "__autograph_generated_file"
+
+
+@dataclasses.dataclass(frozen=True)
+class UserLine:
+    """One line of the user's program.
+
+    Attributes:
+        file: The path of the file.
+        number: The number of the line, from one.
+    """
+
+    file: str
+    number: int
+
+    @property
+    def text(self) -> str:
+        """What is written there; empty if there is no source."""
+        return linecache.getline(self.file, self.number).strip()
+
+    def __str__(self) -> str:
+        return f"{Path(self.file).name}:{self.number}"
+
+
+def running_frame() -> FrameType | None:
+    """Return the innermost frame of this thread that runs code of the user."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to look at the caller
+    while frame is not None and not _is_of_user(frame):
+        frame = frame.f_back
+    return frame
+
+
+def running_line() -> UserLine:
+    """Return the line of the user's program that is running in this thread."""
+    frame = running_frame()
+    if frame is None:
+        return UserLine("<console>", 0)
+    here = UserLine(frame.f_code.co_filename, frame.f_lineno)
+    return _line_before_autograph() or here if _GENERATED in here.file else here
+
+
+def line_of(error: BaseException) -> UserLine | None:
+    """Return the innermost line of the user's program that `error` passed through, if there is one."""
+    found = None
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        if _is_of_user(frame) and _GENERATED not in frame.f_code.co_filename:
+            found = UserLine(frame.f_code.co_filename, number)
+    # AutoGraph runs a rewritten copy of a function and lists the lines of the original in its message.
+    for file, number in re.findall(r'File "([^"]+)", line (\d+), in', str(error)):
+        if not _is_in_package(file):
+            found = UserLine(file, int(number))
+    return found
+
+
+def _is_of_user(frame: FrameType) -> bool:
+    name = str(frame.f_globals.get("__name__", ""))
+    return name in _PROGRAMS or name.partition(".")[0] not in _FOREIGN
+
+
+def _is_in_package(file: str) -> bool:
+    homes = (getattr(sys.modules.get(name), "__file__", None) for name in _PACKAGES)
+    return any(Path(home).parent in Path(file).parents for home in homes if home)
+
+
+def _line_before_autograph() -> UserLine | None:
+    """Ask TensorFlow, which knows the line that a rewritten line was made from: it notes it with every op."""
+    tensorflow: Any = sys.modules["tensorflow"]
+    with tensorflow.Graph().as_default():
+        entries = tensorflow.no_op().traceback
+    for entry in reversed(entries):
+        if not _is_in_package(entry.filename) and _GENERATED not in entry.filename:
+            return UserLine(entry.filename, entry.lineno)
+    return None

@@ -1,0 +1,292 @@
+"""How a run is set up: `RunConfig` and `ModeKeys`, checked when they are made.
+
+The arguments of tf.estimator's RunConfig keep their names, order and defaults. Those that set up
+its sessions have no meaning today: they are accepted, and each says so once per process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import math
+import numbers
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, get_args
+
+from keras_estimator.errors import ConfigError, EstimatorWarning
+
+Plan = Literal["auto", "graph", "step", "eager"]
+DataPosition = Literal["continue", "restart"]
+Progress = Literal["auto", "bar", "lines", "off"]
+
+_NOT_GIVEN: Any = object()  # tells "not given" from None, which switches periodic checkpoints off
+_DEFAULT_SAVE_SECS = 600
+
+
+class ModeKeys(enum.StrEnum):
+    """What a model is used for; equal to the strings of tf.estimator's ModeKeys."""
+
+    TRAIN = "train"
+    EVAL = "eval"
+    PREDICT = "infer"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """How an estimator runs.
+
+    Args:
+        model_dir: Where the run writes checkpoints and summaries. None: a temporary folder.
+        tf_random_seed: Seed of a run that starts at step 0. None: another one each time.
+        save_summary_steps: Write TensorBoard scalars every so many steps; 0 or None: never.
+        save_checkpoints_steps: Write a checkpoint every so many steps.
+        save_checkpoints_secs: Write a checkpoint every so many seconds. If neither of the two is
+            given, every 600 seconds; if both are None or 0, no checkpoints are written.
+        session_config: Has no meaning today.
+        keep_checkpoint_max: How many of the newest checkpoints to keep; 0 or None: all.
+        keep_checkpoint_every_n_hours: Besides those, keep one every so many hours for good.
+        log_step_count_steps: Log the metrics and steps per second every so many steps;
+            None: never.
+        train_distribute: Must be None in this version, as must the other two `*_distribute`.
+        device_fn: Has no meaning today.
+        protocol: Has no meaning today.
+        eval_distribute: See `train_distribute`.
+        experimental_distribute: See `train_distribute`.
+        experimental_max_worker_delay_secs: Has no meaning today.
+        session_creation_timeout_secs: Has no meaning today.
+        checkpoint_save_graph_def: Has no meaning today.
+        plan: How the engine runs many steps: "graph" (one compiled loop around the steps), "step"
+            (one compiled step), "eager" (no compilation), or "auto" to let the engine choose.
+        data_position: "continue": a run that goes on from a checkpoint also goes on in the data
+            where it stopped. "restart": it begins with the first batch, as tf.estimator did.
+        progress: "bar", "lines" (plain text), "off", or "auto": a bar on a terminal, else lines.
+
+    Raises:
+        ConfigError: a value is of the wrong type or out of its range, both clocks for
+            checkpoints are set, a strategy is given, or TF_CONFIG names a cluster.
+
+    Example:
+        >>> RunConfig("runs/digits", save_checkpoints_steps=100).save_checkpoints_secs is None
+        True
+    """
+
+    model_dir: str | os.PathLike[str] | None = None
+    tf_random_seed: int | None = None
+    save_summary_steps: int | None = 100
+    save_checkpoints_steps: int | None = _NOT_GIVEN
+    save_checkpoints_secs: float | None = _NOT_GIVEN
+    session_config: Any = None
+    keep_checkpoint_max: int | None = 5
+    keep_checkpoint_every_n_hours: float | None = 10000
+    log_step_count_steps: int | None = 100
+    train_distribute: Any = None
+    device_fn: Any = None
+    protocol: Any = None
+    eval_distribute: Any = None
+    experimental_distribute: Any = None
+    experimental_max_worker_delay_secs: Any = None
+    session_creation_timeout_secs: Any = 7200
+    checkpoint_save_graph_def: Any = True
+    _: dataclasses.KW_ONLY
+    plan: Plan = "auto"
+    data_position: DataPosition = "continue"
+    progress: Progress = "auto"
+
+    def __post_init__(self) -> None:
+        steps, secs = _one_clock(self.save_checkpoints_steps, self.save_checkpoints_secs)
+        object.__setattr__(self, "save_checkpoints_steps", steps)
+        object.__setattr__(self, "save_checkpoints_secs", secs)
+        for name, rule in _RULES.items():
+            _check(name, getattr(self, name), rule)
+        if self.model_dir is not None:
+            object.__setattr__(self, "model_dir", os.fspath(self.model_dir))
+        for name in ("train_distribute", "eval_distribute", "experimental_distribute"):
+            _refuse_strategy(name, getattr(self, name))
+        _refuse_cluster(os.environ.get("TF_CONFIG", ""))
+        for field in dataclasses.fields(self):
+            if field.name in _WITHOUT_MEANING and getattr(self, field.name) != field.default:
+                _say_once(field.name, _WITHOUT_MEANING[field.name])
+
+    def replace(self, **changes: Any) -> RunConfig:
+        """Return a copy with some arguments changed.
+
+        Setting one clock for checkpoints switches the other one off, unless both are given.
+
+        Raises:
+            ConfigError: there is no such argument, or its new value cannot be used.
+        """
+        names = [field.name for field in dataclasses.fields(self)]
+        for name in changes:
+            if name not in names:
+                raise ConfigError(
+                    f"RunConfig has no argument `{name}`",
+                    found=f"replace({name}=...)",
+                    expected=f"one of {', '.join(names)}",
+                    fix=f"leave `{name}` out",
+                )
+        clocks = ("save_checkpoints_steps", "save_checkpoints_secs")
+        for name, other in (clocks, clocks[::-1]):
+            if changes.get(name) is not None:
+                changes.setdefault(other, None)
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process is the one that writes; without a cluster, always."""
+        return True
+
+    @property
+    def task_type(self) -> str:
+        """The part of this process in the cluster."""
+        return "worker"
+
+    @property
+    def task_id(self) -> int:
+        """The number of this process among those of its type."""
+        return 0
+
+    @property
+    def num_worker_replicas(self) -> int:
+        """How many workers the run has."""
+        return 1
+
+    @property
+    def num_ps_replicas(self) -> int:
+        """How many parameter servers the run has."""
+        return 0
+
+    @property
+    def master(self) -> str:
+        """The address of the cluster; empty, as there is none."""
+        return ""
+
+
+class _Rule(NamedTuple):
+    holds: Callable[[Any], bool]
+    expected: str
+    example: str
+
+
+def _is_count(value: Any, *, least: int) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
+
+
+def _is_seed(value: Any) -> bool:
+    return _is_count(value, least=0) and value < 2**32
+
+
+def _is_span(value: Any, *, zero_allowed: bool) -> bool:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
+        return False
+    return value > 0 or (zero_allowed and value == 0)
+
+
+def _is_local_folder(value: Any) -> bool:
+    if not isinstance(value, str | os.PathLike):
+        return False
+    path = os.fspath(value)
+    return isinstance(path, str) and path != "" and "://" not in path
+
+
+def _choice(kind: Any, example: str) -> _Rule:
+    choices = get_args(kind)
+    return _Rule(lambda value: isinstance(value, str) and value in choices, " or ".join(map(repr, choices)), example)
+
+
+_RULES = {
+    "model_dir": _Rule(_is_local_folder, "the path of a local folder, or None", "'runs/first'"),
+    "tf_random_seed": _Rule(_is_seed, "a whole number from 0 to 2**32 - 1, or None", "1"),
+    "save_summary_steps": _Rule(lambda value: _is_count(value, least=0), "a whole number >= 0, or None", "100"),
+    "save_checkpoints_steps": _Rule(lambda value: _is_count(value, least=0), "a whole number >= 0, or None", "1000"),
+    "save_checkpoints_secs": _Rule(lambda value: _is_span(value, zero_allowed=True), "seconds >= 0, or None", "600"),
+    "keep_checkpoint_max": _Rule(lambda value: _is_count(value, least=0), "a whole number >= 0, or None", "5"),
+    "keep_checkpoint_every_n_hours": _Rule(
+        lambda value: _is_span(value, zero_allowed=False), "hours > 0, or None", "24"
+    ),
+    "log_step_count_steps": _Rule(lambda value: _is_count(value, least=1), "a whole number > 0, or None", "100"),
+    "plan": _choice(Plan, "'auto'"),
+    "data_position": _choice(DataPosition, "'continue'"),
+    "progress": _choice(Progress, "'auto'"),
+}
+
+_WITHOUT_MEANING = {
+    "session_config": "there are no sessions; threads and devices are set with tf.config",
+    "device_fn": "there is one device; choose it with tf.config.set_visible_devices",
+    "protocol": "there are no servers",
+    "experimental_max_worker_delay_secs": "there are no workers to wait for",
+    "session_creation_timeout_secs": "there are no sessions to wait for",
+    "checkpoint_save_graph_def": "checkpoints hold arrays and JSON, never a graph",
+}
+_said: set[str] = set()
+
+
+def _one_clock(steps: int | None, secs: float | None) -> tuple[int | None, float | None]:
+    if steps is _NOT_GIVEN and secs is _NOT_GIVEN:
+        return None, _DEFAULT_SAVE_SECS
+    steps = None if steps is _NOT_GIVEN else steps
+    secs = None if secs is _NOT_GIVEN else secs
+    if steps is not None and secs is not None:
+        raise ConfigError(
+            "two clocks are set for saving checkpoints",
+            found=f"save_checkpoints_steps={steps!r}, save_checkpoints_secs={secs!r}",
+            expected="at most one of the two",
+            fix=f"pass save_checkpoints_secs=None to save every {steps!r} steps",
+        )
+    return steps, secs
+
+
+def _check(name: str, value: Any, rule: _Rule) -> None:
+    may_be_none = rule.expected.endswith("or None")
+    if not (rule.holds(value) or (value is None and may_be_none)):
+        raise ConfigError(
+            f"RunConfig cannot use this `{name}`",
+            found=f"{name}={value!r}",
+            expected=rule.expected,
+            fix=f"RunConfig({name}={rule.example})",
+        )
+
+
+def _refuse_strategy(name: str, strategy: Any) -> None:
+    if strategy is not None:
+        raise ConfigError(
+            "distribution is not part of this version",
+            found=f"{name}={type(strategy).__name__}",
+            expected=f"{name}=None",
+            fix=f"leave `{name}` out; the model then runs in one process, on one device",
+        )
+
+
+def _refuse_cluster(tf_config: str) -> None:
+    """Stop when TF_CONFIG names several tasks: each would train alone and write the same files."""
+    try:
+        cluster = json.loads(tf_config or "{}").get("cluster", {})
+        num_tasks = sum(len(addresses) for addresses in cluster.values())
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise ConfigError(
+            "the environment variable TF_CONFIG cannot be read",
+            found=f"TF_CONFIG={tf_config[:200]!r}",
+            expected='a JSON object such as {"cluster": {...}, "task": {...}}',
+            fix="unset TF_CONFIG",
+        ) from error
+    if num_tasks > 1:
+        raise ConfigError(
+            "distribution is not part of this version",
+            found=f"TF_CONFIG names a cluster of {num_tasks} tasks",
+            expected="no cluster, or one of a single task",
+            fix="unset TF_CONFIG and start a single process",
+        )
+
+
+def _say_once(name: str, why: str) -> None:
+    if name in _said:
+        return
+    _said.add(name)
+    depth, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__") in (__name__, "dataclasses"):
+        depth, frame = depth + 1, frame.f_back
+    text = f"RunConfig({name}=...) has no meaning today and is ignored: {why}. Leave `{name}` out to silence this."
+    warnings.warn(text, EstimatorWarning, stacklevel=depth)

@@ -1,0 +1,92 @@
+"""Errors say what is wrong, what was found, what was expected and what to do, and cross process borders whole."""
+
+from __future__ import annotations
+
+import ast
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+
+from keras_estimator import errors
+
+SOURCE = Path(errors.__file__).parent
+CLASSES = [value for value in vars(errors).values() if isinstance(value, type)]
+ERRORS = [cls for cls in CLASSES if issubclass(cls, errors.EstimatorError)]
+# Words that are written so, also at the start of a problem.
+PROPER_NAMES = {"Keras"}
+
+
+def make(cls: type[errors.EstimatorError]) -> errors.EstimatorError:
+    return cls("the loss is nan at step 12", found="loss=nan", expected="a finite loss", fix="lower the learning rate")
+
+
+def problems() -> list[tuple[str, str]]:
+    """Return where each error is raised and its problem, with `{}` for what is filled in."""
+    found = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in names() and node.args):
+                continue
+            match node.args[0]:
+                case ast.Constant(value=str(text)):
+                    found.append((f"{path.name}:{node.lineno}", text))
+                case ast.JoinedStr(values=values):
+                    text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in values)
+                    found.append((f"{path.name}:{node.lineno}", text))
+    return found
+
+
+def names() -> set[str]:
+    return {cls.__name__ for cls in ERRORS}
+
+
+def test_a_message_has_four_parts_in_four_lines():
+    assert str(make(errors.NonFiniteLossError)).splitlines() == [
+        "the loss is nan at step 12",
+        "  found:    loss=nan",
+        "  expected: a finite loss",
+        "  fix:      lower the learning rate",
+    ]
+
+
+def test_further_lines_of_a_part_stand_below_its_first():
+    error = errors.InputError("two columns are missing", found="a\nb", expected="c", fix="d")
+    assert "  found:    a\n            b\n" in str(error)
+
+
+@pytest.mark.parametrize("cls", ERRORS)
+def test_every_error_prints_all_four_parts(cls: type[errors.EstimatorError]):
+    assert str(make(cls)).count("\n") == 3
+
+
+@pytest.mark.parametrize("cls", ERRORS)
+def test_an_error_survives_pickling_with_its_parts_and_notes(cls: type[errors.EstimatorError]):
+    error = make(cls)
+    error.add_note("while: training `ranker`")
+    twin = pickle.loads(pickle.dumps(error))
+    assert type(twin) is cls
+    assert (str(twin), twin.__notes__) == (str(error), ["while: training `ranker`"])
+    assert (twin.problem, twin.found, twin.expected, twin.fix) == (
+        error.problem,
+        error.found,
+        error.expected,
+        error.fix,
+    )
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
+    drawn = dict(re.findall(r"(\w+Error)(?: \((\w+)\))?", (errors.__doc__ or "").split("Every message")[0]))
+    assert set(drawn) == names()
+    for cls in ERRORS:
+        builtin = [base.__name__ for base in cls.__bases__ if base.__module__ == "builtins" and base is not Exception]
+        assert ([drawn[cls.__name__]] if drawn[cls.__name__] else []) == builtin
+
+
+@pytest.mark.parametrize(("place", "problem"), problems())
+def test_a_problem_is_one_line_in_lower_case_without_full_stop(place: str, problem: str):
+    assert "\n" not in problem, place
+    assert not problem.endswith((".", "!", "?")), place
+    first = re.split(r"\W", problem, maxsplit=1)[0]
+    assert not first.istitle() or first in PROPER_NAMES, place
