@@ -23,12 +23,15 @@ class Ports:
     """
 
     def __init__(self, model: Any) -> None:
-        has_graph = isinstance(model, keras.Sequential | keras.models.Model) and bool(_graph_inputs(model))
-        self.inputs = _names(model.input, [t.name for t in _graph_inputs(model)]) if has_graph else None
-        self.takes_dict = has_graph and isinstance(model.input, Mapping)
-        self.outputs = _names(model.output, _output_names(model)) if has_graph else None
-        self.gives_dict = has_graph and isinstance(model.output, Mapping)
-        self._shapes = [t.shape for t in _graph_inputs(model)] if has_graph else []
+        tensors = _graph_inputs(model)
+        # A Sequential has one input and one output; a Functional model may have a dict of them.
+        is_functional = bool(tensors) and not isinstance(model, keras.Sequential)
+        given, made = (model.input, model.output) if is_functional else (None, None)
+        self.takes_dict = isinstance(given, Mapping)
+        self.gives_dict = isinstance(made, Mapping)
+        self.inputs = (list(given) if self.takes_dict else [t.name for t in tensors]) if tensors else None
+        self.outputs = (list(made) if self.gives_dict else _output_names(model)) if tensors else None
+        self._shapes = [tensor.shape for tensor in tensors]
 
     def fit(self, batch: Any) -> tuple[Any, ...]:
         """Return `(x[, y[, sample_weight]])` of a batch in the model's own structure.
@@ -92,10 +95,6 @@ def _output_names(model: Any) -> list[str]:
     if names:
         return list(names)
     return [layer.name for layer in model.layers[-1:]]
-
-
-def _names(struct: Any, flat: list[str]) -> list[str]:
-    return list(struct) if isinstance(struct, Mapping) else flat
 
 
 def with_class_weight(batch: tuple[Any, ...], class_weight: Mapping[Any, Any], outputs: list[str] | None) -> Any:

@@ -147,7 +147,8 @@ def _entry(graph_function: Any, name: str, tensors: Mapping[str, Any], features:
         if operation.type == "ParseExampleV2"
     }
     specs = {key: tf.type_spec_from_value(tensor) for key, tensor in tensors.items()}
-    return Entry(specs, lambda flat: pruned(*flat), parsers)
+    feature_spec = tf.nest.map_structure(tf.type_spec_from_value, pruned.structured_outputs)
+    return Entry(specs, lambda flat: pruned(*flat), feature_spec, parsers)
 
 
 def _placeholder(name: str, example: Any, batch: int | None) -> Any:

@@ -48,11 +48,13 @@ class Entry:
     Attributes:
         specs: What is fed, by name.
         features: Makes the features of the parts of what is fed, in order.
+        feature_spec: What the features look like.
         parsers: The operation that parses the tf.Examples fed under a name, if there is one.
     """
 
     specs: Mapping[str, Any]
     features: Callable[[Sequence[Any]], Any]
+    feature_spec: Any
     parsers: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def parts(self) -> dict[str, Any]:
@@ -105,6 +107,28 @@ class Answer:
                 fix=f'export_outputs={{"{self.output}": "predict"}}',
             )
         return {"scores" if self.kind == "classify" else "outputs": value}
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """One signature of the exported model.
+
+    Attributes:
+        entry: What it is fed.
+        answer: What it gives.
+        inputs: The specs of its inputs by the names they are served under.
+        function: The traced function.
+    """
+
+    entry: Entry
+    answer: Answer
+    inputs: Mapping[str, Any]
+    function: Any
+
+    @property
+    def method(self) -> str:
+        """The call of TensorFlow Serving that it is for; Classify and Regress send tf.Examples only."""
+        return f"tensorflow/serving/{self.answer.kind if self.entry.takes_examples else 'predict'}"
 
 
 def answers(export_outputs: Mapping[str, Any] | None) -> dict[str, Answer]:
@@ -174,6 +198,7 @@ def entry_of_features(model: Any, spec: Any) -> Entry:
     return Entry(
         dict(zip(names, tf.nest.flatten(spec), strict=True)),
         lambda tensors: tf.nest.pack_sequence_as(spec, list(tensors), expand_composites=True),
+        spec,
     )
 
 

@@ -1,0 +1,129 @@
+"""Look through a traced graph: who owns what it captures, what it writes, and where it calls Python.
+
+Private parts of TensorFlow that are touched here: `Graph._get_function` and
+`TrackableResource._resource_handle` (tests/test_traced_graph.py).
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from keras_estimator.errors import ExportError
+from keras_estimator.model.user_lines import UserLine
+
+_CALLBACKS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+_READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp"})
+_PACKAGES = ("tensorflow", "keras", "optree", "wrapt", "numpy", "keras_estimator")
+
+
+def refuse_callbacks(graph: Any) -> None:
+    """Refuse a graph that calls Python, which a server does not have.
+
+    Raises:
+        ExportError: there is a `tf.numpy_function` or `tf.py_function` in it.
+    """
+    for operation, _ in _operations(graph, {}):
+        if operation.type in _CALLBACKS:
+            line = _line(operation)
+            raise ExportError(
+                "the model calls back into Python, and a server has none",
+                found=f"{line}: {line.text}" if line else f"{operation.type} in {operation.name}",
+                expected="operations of TensorFlow or keras.ops only",
+                fix="call NumPy itself, np.sin(x), which becomes part of the graph; or use keras.ops",
+            )
+
+
+def writes(graph: Any, owned: Mapping[str, Any]) -> list[str]:
+    """Return, for each variable that the graph writes, its name and the line that does it.
+
+    Args:
+        graph: A traced graph.
+        owned: Its variables and tables by name, as `owners` gives them.
+    """
+    names = {id(thing.handle): name for name, thing in owned.items() if isinstance(thing, tf.Variable)}
+    found: dict[str, str] = {}
+    for operation, handles in _operations(graph, {inner.name: outer for outer, inner in graph.captures}):
+        if operation.type in _READS or _functions(operation):
+            continue
+        for handle in handles:
+            name = names.get(id(handle))
+            if name is not None and name not in found:
+                line = _line(operation)
+                found[name] = f"`{name}` ({line})" if line else f"`{name}`"
+    return list(found.values())
+
+
+def owners(graphs: Iterable[Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return by name every variable and table that the graphs use.
+
+    Args:
+        graphs: Traced graphs.
+        variables: What is known to belong to the model, by path.
+    """
+    graphs = list(graphs)
+    wanted = {id(outer) for graph in graphs for outer, _ in graph.captures if outer.dtype == tf.resource}
+    known = {id(variable.handle): (path, variable) for path, variable in variables.items()}
+    for graph in graphs:
+        for variable in graph.variables:
+            known.setdefault(id(variable.handle), (f"unreached/{variable.name.partition(':')[0]}", variable))
+    if wanted - known.keys():
+        known |= _somewhere(wanted - known.keys())
+    found: dict[str, Any] = {}
+    for handle, (path, thing) in known.items():
+        if handle in wanted:
+            found[path if path not in found else f"{path}~{len(found)}"] = thing
+    return found
+
+
+def _somewhere(handles: set[int]) -> dict[int, tuple[str, Any]]:
+    """Find the Python objects of resources that no path of the model leads to, such as tables in a closure."""
+    found = {}
+    for thing in gc.get_objects():
+        cls = type(thing)  # isinstance would ask proxies, and wake them up
+        if issubclass(cls, tf.saved_model.experimental.TrackableResource):
+            handle = getattr(thing, "_resource_handle", None)
+        elif issubclass(cls, tf.Variable):
+            handle = getattr(thing, "handle", None)
+        else:
+            continue
+        if id(handle) in handles:
+            found[id(handle)] = (f"unreached/{cls.__name__}", thing)
+    return found
+
+
+def _operations(graph: Any, captured: Mapping[str, Any]) -> Iterator[tuple[Any, list[Any]]]:
+    """Yield every operation, those inside of functions too, with the captured resources that it gets."""
+    for operation in graph.get_operations():
+        yield operation, [captured[tensor.name] for tensor in operation.inputs if tensor.name in captured]
+        for name in _functions(operation):
+            inner = graph._get_function(name).graph  # noqa: SLF001 - the line of an inner operation is nowhere else
+            # What a call passes on comes last: a branch gets its index first, a loop has as many in as out.
+            given = list(operation.inputs)[len(operation.inputs) - len(inner.inputs) :]
+            passed = zip(given, inner.inputs, strict=True)
+            known = {own.name: captured[outer.name] for outer, own in passed if outer.name in captured}
+            yield from _operations(inner, known)
+
+
+def _functions(operation: Any) -> list[str]:
+    attributes = operation.node_def.attr.values()
+    return [
+        *(attribute.func.name for attribute in attributes if attribute.HasField("func")),
+        *(function.name for attribute in attributes for function in attribute.list.func),
+    ]
+
+
+def _line(operation: Any) -> UserLine | None:
+    """Return the innermost line of the user's model that made the operation."""
+    homes = [Path(file).parent for name in _PACKAGES if (file := getattr(sys.modules.get(name), "__file__", None))]
+    for entry in reversed(operation.traceback):
+        if Path(entry.filename).name == "export.py" and homes[-1] in Path(entry.filename).parents:
+            return None  # from here on outwards it is the call of export, not the model
+        if not any(home in Path(entry.filename).parents for home in homes):
+            return UserLine(entry.filename, entry.lineno)
+    return None
