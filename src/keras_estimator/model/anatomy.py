@@ -161,12 +161,15 @@ def _children(place: _Place) -> Iterator[_Place]:
 
 
 def _attributes(thing: Any, path: tuple[str, ...]) -> Iterator[_Place]:
-    layers = getattr(thing, "_layers", None) if isinstance(thing, keras.Model) else None
-    for name, value in list(getattr(thing, "__dict__", {}).items()):
-        if name in _BOOKKEEPING or name.startswith("_self_"):
-            continue
-        inner = path if value is layers else (*path, name.strip("_"))
-        yield _Place(value, inner, thing, name)
+    attributes = dict(getattr(thing, "__dict__", {}))
+    # A graph of layers has layer names; a subclassed model has the attributes that its author chose.
+    layers = attributes.pop("_layers", None)
+    if isinstance(thing, keras.Sequential) or hasattr(type(thing), "operations"):
+        yield _Place(layers, path, thing, "_layers")
+    for name, value in attributes.items():
+        if name not in _BOOKKEEPING and not name.startswith("_self_"):
+            yield _Place(value, (*path, name.strip("_")), thing, name)
+    yield _Place(layers, path, thing, "_layers")
     for cls in type(thing).__mro__:
         slots = cls.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:

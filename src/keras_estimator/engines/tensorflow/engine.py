@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import keras
 from keras_estimator.engines.engine import State, Stride
-from keras_estimator.engines.tensorflow import export, numpy_support
+from keras_estimator.engines.tensorflow import export
 from keras_estimator.engines.tensorflow.batches import Ports, with_class_weight
 from keras_estimator.engines.tensorflow.feeds import AnyFeed, open_feed
 from keras_estimator.engines.tensorflow.loops import CompiledLoop, EagerLoop
@@ -20,6 +20,7 @@ from keras_estimator.engines.tensorflow.predicting import Predicting
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
 from keras_estimator.errors import ModelError, NotCompiledError
 from keras_estimator.inputs import Arrays, Frame, Source, match_names
+from keras_estimator.model import half_built, numpy_calls
 from keras_estimator.run_config import ModeKeys, RunConfig
 
 
@@ -44,8 +45,8 @@ class TensorFlowEngine:
         self._state = ModelState(model)
         self._restored_from = ""
         self._spec: Any = None
-        numpy_support.enable()
-        numpy_support.complete(model)
+        numpy_calls.install()
+        half_built.complete(model)
         self._predicting = Predicting(model, self._state, lambda: self.plan == "eager")
 
     @property
@@ -87,7 +88,7 @@ class TensorFlowEngine:
             self._build(feed.spec)
             self._state.adopt_idle()
         loop = self._loop(mode, class_weight)
-        with numpy_support.located():
+        with numpy_calls.explained():
             loop.prepare(feed)
         if loop.graph is not None:
             self._state.note_captured(loop.graph.variables)
@@ -134,7 +135,7 @@ class TensorFlowEngine:
         self._state.write(state, source=source)
 
     def export(self, directory_base: str | Path, **options: Any) -> str:
-        with numpy_support.located():
+        with numpy_calls.explained():
             return export.export_saved_model(
                 self.model,
                 self._predicting.step,
@@ -180,7 +181,7 @@ class TensorFlowEngine:
         """Make the weights, as calling the model would, without data."""
         if all(layer.built for layer in self.model._flatten_layers()):
             return
-        with numpy_support.located(), contextlib.suppress(NotImplementedError):
+        with numpy_calls.explained(), contextlib.suppress(NotImplementedError):
             # A model without `call` (a GAN, say) is built by its own train_step.
             self._predicting.prepare(spec)
         self._settle(complete=False)

@@ -21,7 +21,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import tensorflow as tf
-from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_estimator.engines.tensorflow import receivers, traced_graph, verification
@@ -237,7 +236,7 @@ def _finish_protocol(folder: Path, signatures: Mapping[str, Signature], *, as_te
     for name, method in others.items():
         saved.meta_graphs[0].signature_def[name].method_name = method
     if as_text:
-        (folder / "saved_model.pbtxt").write_text(text_format.MessageToString(saved), encoding="utf-8")
+        (folder / "saved_model.pbtxt").write_text(str(saved), encoding="utf-8")
         binary.unlink()
     else:
         binary.write_bytes(saved.SerializeToString(deterministic=True))

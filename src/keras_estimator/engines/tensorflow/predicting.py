@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras
-from keras_estimator.engines.tensorflow import numpy_support
+from keras_estimator.model import numpy_calls
 from keras_estimator.engines.tensorflow.batches import Ports
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
 
@@ -46,7 +46,7 @@ class Predicting:
         """Return the outputs for a batch as NumPy arrays; labels in it are ignored."""
         features = _features(batch)
         if self._is_eager():
-            with numpy_support.eager_too(), self._state.kept(self._state.variables().values()):
+            with numpy_calls.eager_too(), self._state.kept(self._state.variables().values()):
                 return _as_numpy(self.step(features))
         function, written = self._function(tf.nest.map_structure(_spec_of, features))
         with self._state.kept(written):
@@ -62,7 +62,7 @@ class Predicting:
         known, function, written = self._traced.get(key, (None, None, []))
         if known is None or not _covers(known, spec):
             spec = spec if known is None else tf.nest.map_structure(_widest, known, spec)
-            with numpy_support.located():
+            with numpy_calls.explained():
                 function = tf.function(self.step, autograph=False, jit_compile=None).get_concrete_function(spec)
             self._state.note_captured(function.graph.variables)
             written = written_variables(function.graph, function.graph.variables)

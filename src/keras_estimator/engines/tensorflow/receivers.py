@@ -178,8 +178,8 @@ def _checked_alternatives(alternatives: Any) -> Any:
     return {name: _checked(f"the alternative `{name}`", tensors) for name, tensors in alternatives.items()}
 
 
-def _checked(what: str, tensors: Any) -> Mapping[str, Any]:
-    tensors = _by_name(tensors)
+def _checked(what: str, given: Any) -> Mapping[str, Any]:
+    tensors = _by_name(given)
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, _TENSORS):
             raise ConfigError(
@@ -192,4 +192,4 @@ def _checked(what: str, tensors: Any) -> Mapping[str, Any]:
 
 
 def _by_name(tensors: Any) -> Mapping[str, Any]:
-    return tensors if isinstance(tensors, Mapping) else {"input": tensors}
+    return dict(tensors) if isinstance(tensors, Mapping) else {"input": tensors}

@@ -14,9 +14,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-import keras
 from keras_estimator.engines.tensorflow.batches import Ports
 from keras_estimator.errors import ExportError
 
@@ -143,7 +143,7 @@ def answers(export_outputs: Mapping[str, Any] | None) -> dict[str, Answer]:
     """
     found = {DEFAULT: Answer()}
     for output, wanted in (export_outputs or {}).items():
-        kind = wanted if isinstance(wanted, str) else _KINDS.get(getattr(wanted, "__name__", ""))
+        kind = wanted if isinstance(wanted, str) else _KINDS.get(getattr(wanted, "__name__", ""), "")
         if kind not in _KINDS.values():
             raise ExportError(
                 f"export_outputs does not say what kind of signature `{output}` is",
