@@ -17,6 +17,6 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 @pytest.fixture(autouse=True)
 def same_random_numbers() -> None:
     random.seed(0)
-    np.random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - this is what Keras and user code read
     if "keras" in sys.modules:
         sys.modules["keras"].utils.set_random_seed(0)

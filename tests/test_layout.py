@@ -29,6 +29,7 @@ OPEN_CLASSES = {"Hook"}
 PROTOCOL_EXCEPTIONS = {
     "AttributeError": "what __getattr__ has to raise",
     "KeyError": "what __getitem__ of a mapping has to raise",
+    "KeyboardInterrupt": "what Ctrl-C has to raise",
     "NotImplementedError": "an abstract member was called",
     "StopIteration": "what __next__ has to raise",
     "SystemExit": "the exit status of a command",
@@ -120,12 +121,15 @@ def test_a_source_file_has_a_test_file(path: Path):
 
 @each(SOURCE_FILES)
 def test_what_is_raised_is_one_of_our_errors(path: Path):
-    """Ours carry found, expected and fix; a built-in one is raised only where Python asks for it."""
+    """Ours carry found, expected and fix; a built-in one is raised where Python asks for it, or the file catches it."""
+    handlers = [node.type for node in ast.walk(tree(path)) if isinstance(node, ast.ExceptHandler) and node.type]
+    caught = {name.id for types in handlers for name in ast.walk(types) if isinstance(name, ast.Name)}
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Raise) and node.exc is not None:
             raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
             name = ast.unparse(raised)
-            assert name in PROTOCOL_EXCEPTIONS or not hasattr(builtins, name), f"line {node.lineno}: raise {name}"
+            meant = name in PROTOCOL_EXCEPTIONS or caught & {name, "Exception"}
+            assert meant or not hasattr(builtins, name), f"line {node.lineno}: raise {name}"
 
 
 @each(

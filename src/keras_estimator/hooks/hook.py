@@ -1,8 +1,14 @@
 """What a hook is, and the moments at which it is called.
 
-    begin ─▶ ┌─ many steps in one call of the engine ─┐ ─▶ after_steps (at its cadence) ─▶ ... ─▶ end
-             └──────────────── stride ────────────────┘          │
-                                                            after_save
+    begin ─▶ ┌ before_epoch ─▶ ┌ stride ─▶ after_steps ┐ ─▶ after_epoch ┐ ─▶ end ─▶ close
+             │                 └────── repeated ───────┘                │
+             └──────────── repeated for every pass over the data ───────┘
+
+A stride is many steps in one call of the engine. `after_steps` is called when the hook's cadence is
+due, `after_save` whenever a checkpoint was written, `close` also when the training failed. At every
+moment the hooks are called one after the other in the order of their list; after a stride that ended
+a pass, each gets its `after_steps` and `after_epoch` before the next hook gets any. So whoever saves
+comes last: what the hooks before it change is then part of the checkpoint.
 
 A hook says when it wants to be called (its `Cadence`); the loop runs as many steps as fit before the
 next due moment without returning to Python in between. So a hook that asks for every step makes the
@@ -12,6 +18,7 @@ loop as slow as one step per call, and one that asks for every hundredth costs n
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -70,12 +77,15 @@ class Run:
         step: Updates of the weights so far, over all processes of this model_dir.
         first_step: `step` when this call of `train` began.
         last_step: The step at which it will end, if known.
+        save: Call it to write a checkpoint now.
+        saved_step: The step of the newest checkpoint, if the model is still as it was then. A hook
+            that changes the model outside of a step sets it to None.
         metrics: The newest metrics as Python floats by name. They are means since the last report
-            (or, when Keras callbacks are given, since the epoch began, as in `fit`).
+            (or, if a hook follows epochs, since the epoch began, as in `fit`).
         epoch: Passes over the data that were completed.
+        batch: Batches used of the pass under way.
         batches_per_epoch: Batches in one pass, if known.
         stop_reason: Set by `stop`; the loop ends after the hooks of this moment were called.
-        save: Call it to write a checkpoint now.
     """
 
     model: Any
@@ -84,10 +94,25 @@ class Run:
     first_step: int
     last_step: int | None
     save: Callable[[], Path]
+    saved_step: int | None = None
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     epoch: int = 0
+    batch: int = 0
     batches_per_epoch: int | None = None
     stop_reason: str | None = None
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The learning rate of the next step; None if the model has not just one."""
+        try:
+            return float(self.model.optimizer.learning_rate)
+        except (AttributeError, TypeError, ValueError):
+            return None
+
+    @property
+    def loss_is_finite(self) -> bool:
+        """Whether the newest loss is a number; also true while there is none."""
+        return math.isfinite(self.metrics.get("loss", 0.0))
 
     def stop(self, reason: str) -> None:
         """End the training after this moment; `reason` is shown to the user."""
@@ -96,6 +121,11 @@ class Run:
 
 class Hook:
     """Something that is called while a model trains. Override what you need.
+
+    Attributes:
+        cadence: When `after_steps` is called.
+        follows_epochs: Whether the metrics are means since the epoch began, as in `fit`.
+        watches_loss: Whether `after_steps` is also called as soon as the loss is NaN or infinite.
 
     Example:
         >>> class Patience(Hook):
@@ -106,18 +136,29 @@ class Hook:
     """
 
     cadence: Cadence = Cadence()
+    follows_epochs: bool = False
+    watches_loss: bool = False
 
     def begin(self, run: Run) -> None:
         """Called once, before the first step."""
 
+    def before_epoch(self, run: Run) -> None:
+        """Called before the first step of this call in every pass over the data."""
+
     def after_steps(self, run: Run) -> None:
         """Called after a stride when the cadence is due."""
+
+    def after_epoch(self, run: Run) -> None:
+        """Called when a pass over the data has ended."""
 
     def after_save(self, run: Run, checkpoint: Path) -> None:
         """Called after a checkpoint was written."""
 
     def end(self, run: Run) -> None:
         """Called once, after the last step; not called when training fails."""
+
+    def close(self) -> None:
+        """Called last, also when training failed: let go of what is held."""
 
 
 class Clock:

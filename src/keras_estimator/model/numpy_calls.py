@@ -15,7 +15,6 @@ Why this way: docs/decisions/0003-numpy-on-tensors.md
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import dis
 import functools
 import logging
@@ -196,8 +195,8 @@ def _eager_is_on() -> bool:
     return getattr(_this_thread, "depth", 0) > 0
 
 
-def _array_ufunc(self: Any, ufunc: Any, method: str, /, *inputs: Any, **kwargs: Any) -> Any:  # noqa: ARG001
-    if method == "__call__" and len(inputs) == 2:  # noqa: PLR2004 - a left and a right side
+def _array_ufunc(self: Any, ufunc: Any, method: str, /, *inputs: Any, **kwargs: Any) -> Any:
+    if method == "__call__" and len(inputs) == 2:
         # `array += tensor` asks for the result in the array; it has always bound the name to a tensor instead.
         out = kwargs.get("out", ())
         if len(out) == 1 and out[0] is inputs[0] and _is_operator(sys._getframe(1)):  # noqa: SLF001
@@ -209,9 +208,9 @@ def _array_ufunc(self: Any, ufunc: Any, method: str, /, *inputs: Any, **kwargs: 
 
 
 def _array_function(
-    self: Any,  # noqa: ARG001
+    self: Any,
     function: Any,
-    types: Any,  # noqa: ARG001
+    types: Any,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
 ) -> Any:

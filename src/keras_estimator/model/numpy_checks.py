@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_estimator.model.numpy_counterparts import Counterpart, NumpyCall, refusal
-from keras_estimator.model.tensor_kinds import is_tensor, tensor_kinds
+from keras_estimator.model.tensor_kinds import is_tensor, rank, tensor_kinds
 
 TOLERANCE = 1e-4  # of the largest value; the two sides round in float32, in different orders
 _MOST_ELEMENTS = 2**20
@@ -104,22 +104,15 @@ def _differing(expected: Any, got: Any) -> str:
 
 def _samples(call: NumpyCall) -> Iterator[_Sample]:
     """Yield ways to fill the tensors in, likely ones first."""
-    shapes = [_shape(leaf) for leaf in keras.tree.flatten([call.args, dict(call.kwargs)]) if is_tensor(leaf)]
-    if any(shape is None for shape in shapes):
+    tensors = [leaf for leaf in keras.tree.flatten([call.args, dict(call.kwargs)]) if is_tensor(leaf)]
+    if any(rank(tensor) is None for tensor in tensors):
         return
-    lengths = sorted({length for shape in shapes for length in shape or () if length})
-    size = max((math.prod(length or 3 for length in shape or ()) for shape in shapes), default=0)
+    lengths = sorted({length for tensor in tensors for length in tensor.shape if length})
+    size = max((math.prod(length or 3 for length in tensor.shape) for tensor in tensors), default=0)
     longest = _SHORT if size > _MOST_ELEMENTS else max([3, *lengths])
     for numbers in ("any", "places", "definite"):
         for unknown in (3, *lengths):
             yield _Sample(unknown, longest, numbers)
-
-
-def _shape(tensor: Any) -> tuple[int | None, ...] | None:
-    try:
-        return tuple(tensor.shape)
-    except ValueError:  # TensorFlow does not know how many axes it has
-        return None
 
 
 def _arrays(call: NumpyCall, sample: _Sample) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -136,7 +129,7 @@ def _array(leaf: Any, sample: _Sample, random: np.random.Generator) -> Any:
         return leaf[tuple(slice(sample.longest) for _ in leaf.shape)]
     if not is_tensor(leaf):
         return leaf
-    lengths = (sample.unknown if length is None else length for length in _shape(leaf) or ())
+    lengths = (sample.unknown if length is None else length for length in leaf.shape)
     shape = tuple(min(length, sample.longest) for length in lengths)
     dtype = keras.backend.standardize_dtype(leaf.dtype)
     if dtype == "bool":
@@ -145,8 +138,8 @@ def _array(leaf: Any, sample: _Sample, random: np.random.Generator) -> Any:
         if sample.numbers == "places":
             return random.integers(0, 2, shape).astype(dtype)
         # All different: where values are equal, an order of them is a matter of taste.
-        numbers = random.permutation(math.prod(shape)) - (0 if dtype.startswith("u") else math.prod(shape) // 2)
-        return numbers.reshape(shape).astype(dtype)
+        places = random.permutation(math.prod(shape)) - (0 if dtype.startswith("u") else math.prod(shape) // 2)
+        return places.reshape(shape).astype(dtype)
     if "float" in dtype:
         numbers = random.uniform(-2.0, 2.0, shape)
         if sample.numbers == "definite" and len(shape) > 1 and shape[-1] == shape[-2]:

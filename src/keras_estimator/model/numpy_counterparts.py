@@ -114,7 +114,7 @@ def refusal(call: NumpyCall, reason: str, fix: str = "") -> NumpyCallError:
     return NumpyCallError(
         f"{call.name} on a tensor at {line} {reason}",
         found=f"`{line.text}` ({line.file}, line {line.number})" if line.text else str(line),
-        expected="a NumPy function and arguments that keras.ops has too, so that it runs in the graph with its gradient",
+        expected="a function and arguments that keras.ops has too, so that it runs in the graph with its gradient",
         fix=fix or "write it with functions of keras.ops, which https://keras.io/api/ops/ lists",
     )
 
@@ -189,32 +189,36 @@ def _map_arguments(
     """Return `operation` with the arguments of a NumPy function, matched by name and, failing that, by place."""
     signature = inspect.signature(call.function)
     given = signature.bind(*args, **kwargs).arguments
-    accepted = list(inspect.signature(operation).parameters)
     by_place: list[Any] = []
     by_name: dict[str, Any] = {}
-    dtype = None
     for place, (name, parameter) in enumerate(signature.parameters.items()):
         value = given.get(name, parameter.default)
         if parameter.kind is parameter.VAR_POSITIONAL:
             by_place.extend(given.get(name, ()))
         elif parameter.kind is parameter.VAR_KEYWORD:
             by_name.update(given.get(name, {}))
-        elif name in accepted:
-            if value is not np._NoValue:  # noqa: SLF001 - what NumPy's signatures hold for "not given"
-                by_name[name] = value
-        elif name not in given or _is_same(value, parameter.default) or name in _WITHOUT_EFFECT:
-            continue
-        elif name == "dtype":
-            dtype = value
-        elif place < len(accepted) and accepted[place] not in signature.parameters:
-            by_name[accepted[place]] = value
-        else:
-            _refuse_argument(call, operation, name, value)
-    for name in by_name.keys() - set(accepted):
+        elif target := _target(name, place, signature, operation):
+            # Also when it was not given: NumPy's default may be another one. `_NoValue` is no default.
+            if value is not np._NoValue:
+                by_name[target] = value
+        elif name in given and name not in _WITHOUT_EFFECT and not _is_same(value, parameter.default):
+            by_name[name] = value
+    dtype = None if "dtype" in inspect.signature(operation).parameters else by_name.pop("dtype", None)
+    for name in by_name.keys() - inspect.signature(operation).parameters:
         _refuse_argument(call, operation, name, by_name[name])
     if dtype is not None:
         by_place, by_name = _cast(by_place, dtype), _cast(by_name, dtype)
     return functools.partial(operation, *by_place, **by_name)
+
+
+def _target(name: str, place: int, signature: inspect.Signature, operation: Callable[..., Any]) -> str:
+    """Return the name that `operation` has for an argument of NumPy; empty if it has none."""
+    accepted = list(inspect.signature(operation).parameters)
+    if name in accepted:
+        return name
+    # The same place, if what stands there is an argument that NumPy only calls differently (`a`, `x`).
+    is_renamed = place < len(accepted) and accepted[place] not in signature.parameters
+    return accepted[place] if is_renamed else ""
 
 
 def _refuse_argument(call: NumpyCall, operation: Callable[..., Any], name: str, value: Any) -> None:

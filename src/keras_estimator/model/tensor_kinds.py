@@ -65,3 +65,11 @@ def is_symbolic(thing: Any) -> bool:
     """Tell whether `thing` is a tensor that has no values now."""
     kinds = tensor_kinds()
     return isinstance(thing, kinds.symbolic) or (isinstance(thing, kinds.variables) and not kinds.is_eager())
+
+
+def rank(tensor: Any) -> int | None:
+    """Return how many axes a tensor has; None if that is not known while it is traced."""
+    try:
+        return len(tensor.shape)
+    except ValueError:
+        return None
