@@ -17,6 +17,7 @@ import dataclasses
 import os
 import re
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,10 +29,8 @@ from safetensors import SafetensorError
 from keras_estimator.errors import CheckpointError, CorruptCheckpointError, EstimatorWarning, NoCheckpointError
 from keras_estimator.state_files import Array, flush, read_files, read_record, write_files
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
 
 # While a checkpoint replaces another one of its step, a kill can leave only the old one, set aside.
 _FOLDER_NAME = re.compile(r"(?:\.replaced-)?step-(0|[1-9][0-9]{0,17})")
@@ -276,7 +275,7 @@ class Checkpoints:
 @contextlib.contextmanager
 def _one_writer(folder: Path) -> Iterator[None]:
     """Hold the lock of this folder, which the system lets go of when the process is killed."""
-    if fcntl is None:
+    if sys.platform == "win32":  # it has no such locks
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -172,7 +172,7 @@ class _Rule(NamedTuple):
 
 
 def _is_count(value: Any, *, least: int) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
+    return not isinstance(value, bool) and isinstance(value, numbers.Integral) and int(value) >= least
 
 
 def _is_seed(value: Any) -> bool:
@@ -180,9 +180,9 @@ def _is_seed(value: Any) -> bool:
 
 
 def _is_span(value: Any, *, zero_allowed: bool) -> bool:
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         return False
-    return value > 0 or (zero_allowed and value == 0)
+    return float(value) > 0 or (zero_allowed and value == 0)
 
 
 def _is_local_folder(value: Any) -> bool:
@@ -285,7 +285,7 @@ def _say_once(name: str, why: str) -> None:
     if name in _said:
         return
     _said.add(name)
-    depth, frame = 1, sys._getframe()
+    depth, frame = 1, sys._getframe()  # noqa: SLF001 - the documented way to look at the caller
     while frame.f_back is not None and frame.f_globals.get("__name__") in (__name__, "dataclasses"):
         depth, frame = depth + 1, frame.f_back
     text = f"RunConfig({name}=...) has no meaning today and is ignored: {why}. Leave `{name}` out to silence this."

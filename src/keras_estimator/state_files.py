@@ -35,7 +35,7 @@ FORMAT = 1
 STATE_FILE, RUN_FILE = "state.safetensors", "run.json"
 _MAX_RUN_FILE_BYTES = 64 * 2**20
 
-_STORED_AS_IS = {
+_STORED_AS_IS: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(bool),
     **{f"{kind.upper()}{8 * size}": np.dtype(f"{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)},
     **{f"F{8 * size}": np.dtype(f"f{size}") for size in (2, 4, 8)},
@@ -43,8 +43,8 @@ _STORED_AS_IS = {
     "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
     "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
 }
-_STORED_AS_FLOATS = {"complex64": np.dtype("f4"), "complex128": np.dtype("f8")}
-_STORED_AS_BYTES = {
+_STORED_AS_FLOATS: dict[str, np.dtype[Any]] = {"complex64": np.dtype("f4"), "complex128": np.dtype("f8")}
+_STORED_AS_BYTES: dict[str, np.dtype[Any]] = {
     name: np.dtype(getattr(ml_dtypes, name))
     for name in ("int2", "uint2", "int4", "uint4", "float8_e4m3fnuz", "float8_e4m3b11fnuz", "float8_e5m2fnuz")
     if hasattr(ml_dtypes, name)
@@ -98,7 +98,8 @@ def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     if len(data) != num_bytes or hashlib.sha256(data).hexdigest() != record["state"]["sha256"]:
         raise _corrupt(folder, f"{STATE_FILE} does not have the size and SHA-256 that {RUN_FILE} names")
     try:
-        state = _decode(dict(deserialize(data)), record["arrays"])
+        tensors = deserialize(data)  # type: ignore[no-untyped-call]  # its authors gave it no types
+        state = _decode(folder, dict(tensors), record["arrays"])
     except (SafetensorError, LookupError, TypeError, ValueError, ArithmeticError, MemoryError) as error:
         raise _corrupt(folder, f"{STATE_FILE} cannot be read: {type(error).__name__}: {error}") from error
     return record, state
@@ -181,7 +182,7 @@ def _not_storable(path: object, found: str) -> CheckpointError:
     )
 
 
-def _encode(state: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Any]]:
+def _encode(state: Mapping[Any, Array]) -> tuple[dict[str, Array], dict[str, Any]]:
     """Return the arrays as safetensors can hold them, and a note for each that was changed."""
     arrays: dict[str, Array] = {}
     notes: dict[str, Any] = {}
@@ -206,28 +207,32 @@ def _encode(state: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Any
     return arrays, notes
 
 
-def _decode(stored: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, Array]:
+def _decode(folder: Path, stored: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, Array]:
     state: dict[str, Array] = {}
     for path, tensor in stored.items():
         state[path] = np.ndarray(tensor["shape"], _STORED_AS_IS[tensor["dtype"]], tensor["data"])
     for path, note in notes.items():
-        state[path] = _back(state[path], note["type"], tuple(note["shape"]))
+        kind, shape = note["type"], tuple(note["shape"])
+        if not all(type(size) is int and size >= 0 for size in shape):
+            raise _corrupt(folder, f"{shape} is no shape")
+        restored = _split(state[path], kind, shape) if kind in ("bytes", "text") else _back(state[path], kind, shape)
+        if restored is None:
+            array = state[path]
+            raise _corrupt(folder, f"{kind} of shape {shape} is not stored as {array.dtype} of shape {array.shape}")
+        state[path] = restored
     return state
 
 
-def _back(array: Array, kind: str, shape: tuple[int, ...]) -> Array:
-    """Undo what `_encode` did to one array."""
-    if not all(type(size) is int and size >= 0 for size in shape):
-        raise ValueError(f"{shape} is no shape")
-    if kind in ("bytes", "text"):
-        return _split(array, kind, shape)
+def _back(array: Array, kind: str, shape: tuple[int, ...]) -> Array | None:
+    """Undo what `_encode` did to numbers; None if it did not do that."""
     if kind in _STORED_AS_FLOATS:
-        expected, dtype, stored_shape = _STORED_AS_FLOATS[kind], np.dtype(kind), (*shape, 2)
+        stored_type, stored_shape, original = _STORED_AS_FLOATS[kind], (*shape, 2), np.dtype(kind)
     else:
-        expected, dtype, stored_shape = np.dtype(np.uint8), _STORED_AS_BYTES[kind], shape
-    if array.dtype != expected or array.shape != stored_shape:
-        raise ValueError(f"{kind} of shape {shape} is not stored as {array.dtype} of shape {array.shape}")
-    return array.reshape(-1).view(dtype).reshape(shape)
+        stored_type, stored_shape, original = np.dtype("u1"), shape, _STORED_AS_BYTES[kind]
+    if array.dtype != stored_type or array.shape != stored_shape:
+        return None
+    restored: Array = array.reshape(-1).view(original).reshape(shape)
+    return restored
 
 
 def _join(path: str, array: Array) -> tuple[str, Array]:
@@ -243,16 +248,15 @@ def _join(path: str, array: Array) -> tuple[str, Array]:
     return kind, np.frombuffer(bytearray(lengths.tobytes() + b"".join(items)), np.uint8)
 
 
-def _split(array: Array, kind: str, shape: tuple[int, ...]) -> Array:
-    if array.dtype != np.uint8 or array.ndim != 1:
-        raise ValueError(f"{kind} is not stored as {array.dtype} of shape {array.shape}")
+def _split(array: Array, kind: str, shape: tuple[int, ...]) -> Array | None:
+    """Undo `_join`; None if this is not what it gave."""
     data, num_items = array.tobytes(), math.prod(shape)
     start = 8 * num_items
-    if start > len(data):
-        raise ValueError(f"there is no room for {num_items} items in {len(data)} bytes")
-    lengths = np.frombuffer(data[:start], "<i8").tolist()
+    if array.dtype != np.uint8 or array.ndim != 1 or start > len(data):
+        return None
+    lengths = np.frombuffer(data, "<i8", num_items).tolist() if num_items else []
     if any(length < 0 for length in lengths) or start + sum(lengths) != len(data):
-        raise ValueError("the lengths of the items do not add up")
+        return None
     items = np.empty(num_items, object)
     for number, length in enumerate(lengths):
         item = data[start : start + length]
