@@ -140,6 +140,9 @@ class Estimator:
                 first_step=self._step,
                 last_step=last_step,
                 save=lambda: self._save(run, reading, hooks_now),
+                saved_step=self._saved_step(),
+                epoch=reading.position.passes,
+                batch=reading.position.batches,
                 batches_per_epoch=batches_per_pass(source),
             )
             hooks_now = training_hooks(self._config, hooks or (), saving_listeners or (), callbacks or ())
@@ -398,9 +401,15 @@ class Estimator:
             "metrics": {name: value for name, value in run.metrics.items() if isinstance(value, float)},
         }
         path = self._checkpoints.write(run.step, self._engine.read_state(), record)
+        run.saved_step = run.step
         for hook in hooks:
             hook.after_save(run, path)
         return path
+
+    def _saved_step(self) -> int | None:
+        """Return the step of the newest checkpoint if it is the state that the model has."""
+        newest = self._checkpoints.latest()
+        return self._step if newest is not None and newest.step == self._step else None
 
     def _renamed(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         names = self._metric_names_map

@@ -1,21 +1,14 @@
 """The loop: ask the engine for as many steps as fit before a hook is due, then call the hooks.
 
-    begin
-    repeat
-        stride          at most to the next due hook, the end of a pass, a report, or about a second
-        after_steps     of every hook that is due
-        after_epoch     of every hook, when a pass over the data ended
-    end
-
-Nothing returns to Python within a stride. The metrics are means since the last report
-(`report_steps`), or since the epoch began if a hook follows epochs, as Keras callbacks do.
+The moments and their order are drawn in hooks/hook.py. A stride ends at the next due hook, at the end
+of a pass, at a report, or after about half a second; nothing returns to Python within it. The metrics are means since
+the last report (`report_steps`), or since the epoch began if a hook follows epochs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import signal
 import threading
 import time
@@ -24,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from keras_estimator.engines.engine import Engine, Feed, Position, Stride
-from keras_estimator.errors import EmptyInputError, NonFiniteLossError
+from keras_estimator.errors import EmptyInputError
 from keras_estimator.hooks.hook import Clock, Hook, Run
 from keras_estimator.inputs import Source, batches_per_pass
 
@@ -65,13 +58,12 @@ class Reading:
     first_pass: int
     identity: str = ""
 
-    def advance(self, stride: Stride) -> bool:
-        """Note what a stride read; say whether a pass ended."""
+    def advance(self, stride: Stride) -> None:
+        """Note what a stride read."""
         if stride.ended:
             self.position = Position(self.position.passes + 1, 0)
         else:
             self.position = Position(self.position.passes, self.position.batches + stride.steps)
-        return stride.ended
 
     def has_more(self) -> bool:
         """Say whether there is another pass for this call."""
@@ -85,7 +77,7 @@ def train(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], *, 
     Args:
         engine: Prepared for training on batches like those of `reading`.
         reading: The data; its position is kept up to date for checkpoints.
-        run: What the hooks see; `step` and `metrics` are kept up to date.
+        run: What the hooks see; it is kept up to date.
         hooks: Called in this order at every moment.
         report_steps: The metrics start anew at each multiple of this many steps.
 
@@ -96,33 +88,42 @@ def train(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], *, 
         SystemExit: the process was asked to end by SIGTERM; likewise.
     """
     by_epoch = any(hook.follows_epochs for hook in hooks)
-    clocks = [Clock(hook.cadence) for hook in hooks]
-    pace = Pace()
     window = _Window(engine, None if by_epoch else report_steps)
-    with _stops_on_signals(run) as received:
+    with _stops_on_signals(run) as received, contextlib.ExitStack() as closing:
+        for hook in reversed(hooks):
+            closing.callback(hook.close)
         for hook in hooks:
             hook.begin(run)
         window.open(run.step)
-        while run.stop_reason is None and (run.last_step is None or run.step < run.last_step):
-            stride = _stride(engine, reading, run, _limit(run, clocks, window, pace), pace)
-            pass_ended = reading.advance(stride)
-            _call_due(hooks, clocks, run, has_steps=stride.steps > 0)
-            if pass_ended:
-                run.epoch += 1
-                for hook in hooks:
-                    hook.after_epoch(run)
-                if not reading.has_more():
-                    run.stop("the data ended")
-                elif not stride.steps and not reading.position.batches and run.step == run.first_step:
-                    raise _empty(reading)
-                else:
-                    reading.feed.seek(reading.position)
-            window.close(run.step, pass_ended=pass_ended)
-        if run.step == run.first_step and run.stop_reason == "the data ended":
-            raise _empty(reading)
+        _steps(engine, reading, run, hooks, window)
         for hook in hooks:
             hook.end(run)
     _leave(received)
+
+
+def _steps(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], window: _Window) -> None:
+    clocks = [Clock(hook.cadence) for hook in hooks]
+    pace = Pace()
+    is_new_pass = True
+    while run.stop_reason is None and (run.last_step is None or run.step < run.last_step):
+        if is_new_pass:
+            for hook in hooks:
+                hook.before_epoch(run)
+        stride = _stride(engine, reading, run, _limit(run, clocks, window, pace), pace)
+        is_new_pass = stride.ended
+        for hook, clock in zip(hooks, clocks, strict=True):
+            if (stride.steps and clock.is_due(run.step)) or (hook.watches_loss and not stride.is_finite):
+                hook.after_steps(run)
+            if stride.ended and run.batch:
+                hook.after_epoch(run)
+        if stride.ended:
+            if not run.batch:
+                raise no_batch(reading.source)
+            if not reading.has_more():
+                run.stop("the data ended")
+            reading.feed.seek(reading.position)
+            run.batch = 0
+        window.close(run.step, pass_ended=stride.ended)
 
 
 class _Window:
@@ -156,18 +157,13 @@ def _stride(engine: Engine, reading: Reading, run: Run, steps: int, pace: Pace) 
     began = time.monotonic()
     stride = engine.train(reading.feed, steps)
     pace.learn(stride.steps, time.monotonic() - began)
+    reading.advance(stride)
     run.step += stride.steps
-    if not stride.is_finite:
-        raise _non_finite(run, stride)
+    run.batch += stride.steps
+    run.epoch = reading.position.passes
     if stride.steps:
-        run.metrics = stride.metrics
+        run.metrics, run.saved_step = stride.metrics, None
     return stride
-
-
-def _call_due(hooks: Sequence[Hook], clocks: Sequence[Clock], run: Run, *, has_steps: bool) -> None:
-    for hook, clock in zip(hooks, clocks, strict=True):
-        if has_steps and clock.is_due(run.step):
-            hook.after_steps(run)
 
 
 def evaluate(
@@ -186,32 +182,40 @@ def evaluate(
         EmptyInputError: there is no batch.
     """
     feed = engine.open(source)
-    try:
+    with contextlib.ExitStack() as closing:
+        closing.callback(feed.close)
+        for hook in reversed(hooks):
+            closing.callback(hook.close)
         engine.prepare(feed, source.mode)
         feed.seek(Position())
-        run.last_step = steps if steps is not None else (batches_per_pass(source) or run.last_step)
-        clocks, pace = [Clock(hook.cadence) for hook in hooks], Pace()
+        run.batches_per_epoch = batches_per_pass(source)
+        run.last_step = steps if steps is not None else run.batches_per_epoch
         with engine.kept():
             for hook in hooks:
                 hook.begin(run)
-            while steps is None or run.step < steps:
-                limits = [clock.cadence.steps_until_due(run.step) for clock in clocks]
-                limits += [pace.limit(), None if steps is None else steps - run.step]
-                began = time.monotonic()
-                stride = engine.test(feed, min(limit for limit in limits if limit is not None))
-                pace.learn(stride.steps, time.monotonic() - began)
-                run.step += stride.steps
-                run.metrics = stride.metrics or run.metrics
-                _call_due(hooks, clocks, run, has_steps=stride.steps > 0)
-                if stride.ended or run.stop_reason is not None:
-                    break
+            _batches(engine, feed, run, hooks, steps)
             for hook in hooks:
                 hook.end(run)
-    finally:
-        feed.close()
     if not run.step:
-        raise _no_batch(source)
+        raise no_batch(source)
     return run.metrics
+
+
+def _batches(engine: Engine, feed: Feed, run: Run, hooks: Sequence[Hook], steps: int | None) -> None:
+    clocks, pace = [Clock(hook.cadence) for hook in hooks], Pace()
+    while run.stop_reason is None and (steps is None or run.step < steps):
+        limits = [clock.cadence.steps_until_due(run.step) for clock in clocks]
+        limits += [pace.limit(), None if steps is None else steps - run.step]
+        began = time.monotonic()
+        stride = engine.test(feed, min(limit for limit in limits if limit is not None))
+        pace.learn(stride.steps, time.monotonic() - began)
+        run.step += stride.steps
+        run.metrics = stride.metrics or run.metrics
+        for hook, clock in zip(hooks, clocks, strict=True):
+            if stride.steps and clock.is_due(run.step):
+                hook.after_steps(run)
+        if stride.ended:
+            break
 
 
 @contextlib.contextmanager
@@ -243,31 +247,11 @@ def _leave(received: Sequence[int]) -> None:
         raise SystemExit(128 + received[0])
 
 
-def _empty(reading: Reading) -> EmptyInputError:
-    return _no_batch(reading.source)
-
-
-def _no_batch(source: Source) -> EmptyInputError:
+def no_batch(source: Source) -> EmptyInputError:
+    """Return the error for data that ended before their first batch."""
     return EmptyInputError(
         "the data have no batch",
         found=f"a {type(source.data).__name__} that ended before its first batch",
         expected="at least one batch",
         fix="check filters, drop_remainder=True with too few rows, or a generator that was used up",
-    )
-
-
-def _non_finite(run: Run, stride: Stride) -> NonFiniteLossError:
-    loss = stride.metrics.get("loss", math.nan)
-    last = run.metrics.get("loss")
-    known = f"; it was {last:.4g} by step {run.step - stride.steps}" if last is not None else ""
-    rate = getattr(getattr(run.model, "optimizer", None), "learning_rate", None)
-    try:
-        rate = f" (now {float(rate):.3g})"  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        rate = ""
-    return NonFiniteLossError(
-        f"the loss is {loss} at step {run.step}",
-        found=f"loss={loss}{known}",
-        expected="a finite loss",
-        fix=f"go on from the newest checkpoint in {run.model_dir} with a lower learning rate{rate}, or clip gradients",
     )

@@ -46,8 +46,10 @@ class NanGuard(Hook):
     it. A hook before it in the list that has stopped the run by then has decided already.
 
     Args:
-        fail_on_nan_loss: Whether to raise. If not, the training ends as if it were complete, with a
-            warning, and that step is not saved.
+        fail_on_nan_loss: Whether to raise. If not, the training just ends, and that step is not saved.
+
+    Raises:
+        NonFiniteLossError: when the loss is NaN or infinite, unless `fail_on_nan_loss` is False.
     """
 
     watches_loss = True
@@ -55,9 +57,12 @@ class NanGuard(Hook):
     def __init__(self, *, fail_on_nan_loss: bool = True) -> None:
         self._fails = fail_on_nan_loss
         self._checkpoint: Path | None = None
+        self._last_known = ""
 
     def after_save(self, run: Run, checkpoint: Path) -> None:
         self._checkpoint = checkpoint
+        if "loss" in run.metrics:
+            self._last_known = f"; it was {run.metrics['loss']:.4g} at step {run.step}"
 
     def after_steps(self, run: Run) -> None:
         if run.loss_is_finite or run.stop_reason is not None:
@@ -69,7 +74,7 @@ class NanGuard(Hook):
         rate = "" if run.learning_rate is None else f" (now {run.learning_rate:.4g})"
         raise NonFiniteLossError(
             f"the loss is {loss} at step {run.step}",
-            found=f"loss={loss}",
+            found=f"loss={loss}{self._last_known}",
             expected="a finite loss",
             fix=f"go on from {self._checkpoint or run.model_dir} with a lower learning rate{rate}, or clip gradients",
         )

@@ -90,7 +90,7 @@ def verify(folder: Path, signatures: Mapping[str, Signature], live: LiveModel, *
         except (ValueError, TypeError, tf.errors.OpError) as error:
             doubts.append(
                 f"the signature `{name}` loads, but was not compared with predict: the model does not take the "
-                f"inputs that were made up for it ({str(error).splitlines()[0][:200]}). "
+                f"inputs that were made up for it ({_in_one_line(error)}). "
                 "Call it once yourself: tf.saved_model.load(path).signatures"
                 f"[{name!r}]; verify=False leaves the comparison out."
             )
@@ -233,6 +233,12 @@ def _in_a_fresh_process(folder: Path, calls: list[Call]) -> list[Outputs]:
             ) from error
         results = json.loads(answered.read_text(encoding="utf-8"))
     return [{name: serve_check.decode(pair) for name, pair in result.items()} for result in results]
+
+
+def _in_one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "[[" not in line]
+    # TensorFlow says what happened below the stack; Python above it.
+    return lines[-1 if isinstance(error, tf.errors.OpError) else 0][:200]
 
 
 def _last_lines(text: str | bytes) -> str:

@@ -1,0 +1,79 @@
+"""Which hooks a call gets: those of the user, and those that its RunConfig asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_estimator.errors import ConfigError
+from keras_estimator.hooks.hook import Hook
+from keras_estimator.hooks.keras_callbacks import KerasCallbacks
+from keras_estimator.hooks.progress import ProgressBar
+from keras_estimator.hooks.reporting import MetricsLogger, SummaryWriter
+from keras_estimator.hooks.saving import CheckpointSaver
+from keras_estimator.hooks.stopping import NanGuard
+from keras_estimator.run_config import RunConfig
+
+
+def training_hooks(
+    config: RunConfig, hooks: Sequence[Hook], listeners: Sequence[Any], callbacks: Sequence[Any]
+) -> list[Hook]:
+    """Return the hooks of a call of `train`, in the order in which they are called.
+
+    Args:
+        config: Decides about logging, summaries, checkpoints and progress.
+        hooks: The user's own; a `CheckpointSaver` or `NanGuard` among them takes the place of ours.
+        listeners: Told about each checkpoint.
+        callbacks: `keras.callbacks.Callback`s.
+
+    Raises:
+        ConfigError: one of `hooks` is no hook, or there are listeners and nothing saves.
+    """
+    _check(hooks)
+    chosen: list[Hook] = [] if any(isinstance(hook, NanGuard) for hook in hooks) else [NanGuard()]
+    chosen += [KerasCallbacks(list(callbacks))] if callbacks else []
+    chosen += hooks
+    if config.log_step_count_steps:
+        chosen.append(MetricsLogger(config.log_step_count_steps))
+    if config.save_summary_steps:
+        chosen.append(SummaryWriter(Path(str(config.model_dir)) / "train", config.save_summary_steps))
+    chosen.append(ProgressBar(config.progress))
+    saver = next((hook for hook in hooks if isinstance(hook, CheckpointSaver)), None)
+    if saver is not None:
+        saver.listeners.extend(listener for listener in listeners if listener not in saver.listeners)
+        chosen.remove(saver)
+    elif config.save_checkpoints_steps or config.save_checkpoints_secs:
+        saver = CheckpointSaver(
+            config.save_checkpoints_steps or None, config.save_checkpoints_secs or None, listeners=listeners
+        )
+    elif listeners:
+        raise ConfigError(
+            "there are saving listeners, but nothing is saved",
+            found="save_checkpoints_steps=None, save_checkpoints_secs=None",
+            expected="a cadence for checkpoints",
+            fix="pass RunConfig(save_checkpoints_steps=1000), or drop saving_listeners=",
+        )
+    return chosen if saver is None else [*chosen, saver]  # what the others change is then saved
+
+
+def evaluation_hooks(config: RunConfig, hooks: Sequence[Hook]) -> list[Hook]:
+    """Return the hooks of a call of `evaluate`, in the order in which they are called.
+
+    Raises:
+        ConfigError: one of `hooks` is no hook.
+    """
+    del config
+    _check(hooks)
+    return list(hooks)
+
+
+def _check(hooks: Sequence[Hook]) -> None:
+    for hook in hooks:
+        if not isinstance(hook, Hook):
+            raise ConfigError(
+                "this is no hook",
+                found=f"{type(hook).__module__}.{type(hook).__qualname__}",
+                expected="a keras_estimator.Hook; Keras callbacks go to callbacks=",
+                fix="class MyHook(keras_estimator.Hook): def after_steps(self, run): ...",
+            )

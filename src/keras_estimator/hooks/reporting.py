@@ -1,0 +1,147 @@
+"""Metrics to the log and to TensorBoard, with steps per second.
+
+An event file holds nothing but scalars and the marks by which TensorBoard drops what a killed run
+wrote beyond the checkpoint from which it goes on. Each process appends to one file of its own in
+each folder and keeps it closed between writes, so whatever was written survives a kill.
+"""
+
+from __future__ import annotations
+
+import logging
+import numbers
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_estimator.hooks.hook import Cadence, Hook, Run
+
+_LOG = logging.getLogger("keras_estimator")
+_files: dict[tuple[int, Path], Path] = {}  # process and folder to the event file
+
+
+class StepCounter:
+    """Steps per second since it was asked last."""
+
+    def __init__(self, step: int) -> None:
+        self._step, self._secs = step, time.monotonic()
+
+    def steps_per_sec(self, step: int) -> float:
+        """Return the steps per second up to `step`, and start counting anew."""
+        now = time.monotonic()
+        rate = (step - self._step) / max(now - self._secs, 1e-9)
+        self._step, self._secs = step, now
+        return rate
+
+
+class MetricsLogger(Hook):
+    """Logs a line such as `step 500: loss 0.1234, accuracy 0.91, 1,234 steps/s`.
+
+    Args:
+        every_steps: How often; the last step is logged in any case. Metrics that are not single
+            numbers are left out.
+    """
+
+    def __init__(self, every_steps: int = 100) -> None:
+        self.cadence = Cadence(every_steps)
+
+    def begin(self, run: Run) -> None:
+        self._counter = StepCounter(run.step)
+        self._logged_step = run.step
+
+    def after_steps(self, run: Run) -> None:
+        rate = self._counter.steps_per_sec(run.step)
+        _LOG.info("step %d: %s", run.step, ", ".join([*shown(run.metrics), shown_rate(rate)]))
+        self._logged_step = run.step
+
+    def end(self, run: Run) -> None:
+        if run.step != self._logged_step:
+            self.after_steps(run)
+
+
+class SummaryWriter(Hook):
+    """Writes the metrics, `learning_rate` and `steps_per_sec` as scalars for TensorBoard.
+
+    Args:
+        log_dir: The folder; it is made if it is not there.
+        every_steps: How often; the last step is written in any case.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike[str], every_steps: int = 100) -> None:
+        self.cadence = Cadence(every_steps)
+        self._log_dir = Path(log_dir)
+
+    def begin(self, run: Run) -> None:
+        self._counter = StepCounter(run.step)
+        self._written_step = run.step
+        _append(self._log_dir, run.step + 1, is_start=True)
+
+    def after_steps(self, run: Run) -> None:
+        scalars = {**run.metrics, "steps_per_sec": self._counter.steps_per_sec(run.step)}
+        if run.learning_rate is not None:
+            scalars["learning_rate"] = run.learning_rate
+        write_scalars(self._log_dir, run.step, scalars)
+        self._written_step = run.step
+
+    def end(self, run: Run) -> None:
+        if run.step != self._written_step:
+            self.after_steps(run)
+
+
+def write_scalars(log_dir: str | os.PathLike[str], step: int, scalars: Mapping[str, Any]) -> None:
+    """Write one point of each curve for TensorBoard.
+
+    Args:
+        log_dir: The folder; it is made if it is not there.
+        step: Where on the axis.
+        scalars: Value by tag; what is not a single number is left out.
+    """
+    _append(Path(log_dir), step, scalars=_single(scalars))
+
+
+def shown(metrics: Mapping[str, Any]) -> list[str]:
+    """Return texts such as `loss 0.1234`, for the metrics that are single numbers."""
+    return [f"{name} {value:.4g}" for name, value in _single(metrics).items()]
+
+
+def shown_rate(steps_per_sec: float) -> str:
+    """Return a text such as `1,234 steps/s`."""
+    return f"{steps_per_sec:,.0f} steps/s" if steps_per_sec >= 10 else f"{steps_per_sec:.2g} steps/s"
+
+
+def _single(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items() if isinstance(value, numbers.Real)}
+
+
+def _append(log_dir: Path, step: int, *, scalars: Mapping[str, float] | None = None, is_start: bool = False) -> None:
+    """Write one event; that of a start makes TensorBoard drop what it has from `step` on."""
+    # Imported at the first event, because it takes a fifth of a second.
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # noqa: PLC0415 - see above
+    from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415 - see above
+    from tensorboard.summary.writer.record_writer import RecordWriter  # noqa: PLC0415 - see above
+
+    event = Event(wall_time=time.time(), step=step)
+    if is_start:
+        event.session_log.CopyFrom(SessionLog(status=SessionLog.START))
+    else:
+        points = [Summary.Value(tag=tag, simple_value=value) for tag, value in (scalars or {}).items()]
+        event.summary.CopyFrom(Summary(value=points))
+    log_dir = log_dir.absolute()
+    path = _files.get((os.getpid(), log_dir))
+    is_new = path is None or not path.exists()
+    if path is None or is_new:
+        path = _files[os.getpid(), log_dir] = log_dir / _file_name()
+        log_dir.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        records = RecordWriter(file)
+        if is_new:
+            records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+        records.write(event.SerializeToString())
+
+
+def _file_name() -> str:
+    # TensorBoard reads the files of a folder in the order of their names.
+    secs, nanosecs = divmod(time.time_ns(), 10**9)
+    return f"events.out.tfevents.{secs:010d}.{nanosecs:09d}.{socket.gethostname()}.{os.getpid()}"
