@@ -12,6 +12,7 @@ def show_log() -> None:
         return
     printer = logging.StreamHandler()
     printer.setFormatter(logging.Formatter("%(message)s"))
+    printer.addFilter(lambda record: record.name != "keras_estimator.steps")  # the progress shows the same
     log.addHandler(printer)
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -18,7 +18,7 @@ from typing import Any
 
 from keras_estimator.hooks.hook import Cadence, Hook, Run
 
-_LOG = logging.getLogger("keras_estimator")
+_LOG = logging.getLogger("keras_estimator.steps")  # kept off our own console, where the progress is shown
 _files: dict[tuple[int, Path], Path] = {}  # process and folder to the event file
 
 
