@@ -41,7 +41,7 @@ WITHOUT_TRACKER = {"two_optimizers"}
 def test_training_evaluation_and_prediction_equal_keras(name: str, tmp_path: Path) -> None:
     kind = zoo.KINDS[name]
     reference, by_fit = built(kind), Losses()
-    reference.fit(kind.data(), epochs=EPOCHS, callbacks=[by_fit], verbose=0, class_weight=kind.class_weight)
+    reference.fit(kind.data(), epochs=EPOCHS, callbacks=[by_fit], verbose=0, shuffle=False, class_weight=kind.class_weight)
 
     ours, by_train = built(kind), Losses()
     estimator = ke.model_to_estimator(ours, model_dir=tmp_path, config=ke.RunConfig(progress="off"))

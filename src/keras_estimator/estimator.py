@@ -158,6 +158,7 @@ class Estimator:
             )
         finally:
             self._step = run.step
+            self._engine.ready_to_use()
         self._data_record = {**self._record(reading), "finished": True}
         _LOG.info("trained to step %d: %s", run.step, run.stop_reason or "the last step is reached")
 

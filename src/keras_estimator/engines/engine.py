@@ -78,6 +78,12 @@ class Engine(Protocol):
             InputError: the data do not fit the model.
         """
 
+    def ready_to_use(self) -> None:
+        """Give the model the weights that it predicts with: their averages if its optimizer keeps any.
+
+        `prepare` does so, too, and for training takes it back.
+        """
+
     def train(self, feed: Feed, steps: int) -> Stride:
         """Make at most `steps` steps."""
 

@@ -43,7 +43,6 @@ class TensorFlowEngine:
         self._loops: dict[Any, CompiledLoop | EagerLoop] = {}
         self._train_key: Any = None
         self._state = ModelState(model)
-        self._restored_from = ""
         self._spec: Any = None
         numpy_calls.install()
         half_built.complete(model)
@@ -81,7 +80,7 @@ class TensorFlowEngine:
         self._spec = feed.spec
         if mode == ModeKeys.PREDICT:
             self._predicting.prepare(feed.spec)
-            self._settle(complete=False)
+            self.ready_to_use()
             return
         self._check_compiled("train" if mode == ModeKeys.TRAIN else "evaluate")
         if mode == ModeKeys.TRAIN:
@@ -92,7 +91,15 @@ class TensorFlowEngine:
             loop.prepare(feed)
         if loop.graph is not None:
             self._state.note_captured(loop.graph.variables)
-        self._settle(complete=mode == ModeKeys.TRAIN and self.plan != "eager")
+        if mode == ModeKeys.TRAIN:
+            self._state.settle(complete=self.plan != "eager")
+            self._state.put_trained()
+        else:
+            self.ready_to_use()
+
+    def ready_to_use(self) -> None:
+        self._state.settle(complete=False)
+        self._state.put_averages()
 
     def train(self, feed: AnyFeed, steps: int) -> Stride:
         return self._loops[self._train_key](feed, steps)
@@ -120,9 +127,8 @@ class TensorFlowEngine:
 
     def predict_arrays(self, x: Any) -> Any:
         ports = self.ports
-        outputs = self._predicting.on_arrays(match_names(x, ports.inputs, what="inputs", keeps_dict=ports.takes_dict))
-        self._settle(complete=False)
-        return outputs
+        self.ready_to_use()
+        return self._predicting.on_arrays(match_names(x, ports.inputs, what="inputs", keeps_dict=ports.takes_dict))
 
     def output_names(self) -> list[str] | None:
         return self.ports.outputs
@@ -131,7 +137,6 @@ class TensorFlowEngine:
         return self._state.read()
 
     def write_state(self, state: State, *, source: str) -> None:
-        self._restored_from = source
         self._state.write(state, source=source)
 
     def export(self, directory_base: str | Path, **options: Any) -> str:
@@ -184,10 +189,7 @@ class TensorFlowEngine:
         with numpy_calls.explained(), contextlib.suppress(NotImplementedError):
             # A model without `call` (a GAN, say) is built by its own train_step.
             self._predicting.prepare(spec)
-        self._settle(complete=False)
-
-    def _settle(self, *, complete: bool) -> None:
-        self._state.settle(complete=complete, source=self._restored_from)
+        self._state.settle(complete=False)
 
     def _check_compiled(self, verb: str) -> None:
         if not self.model.compiled:

@@ -65,6 +65,8 @@ class Predicting:
             with numpy_calls.explained():
                 function = tf.function(self.step, autograph=False, jit_compile=None).get_concrete_function(spec)
             self._state.note_captured(function.graph.variables)
+            self._state.settle(complete=False)
+            self._state.put_averages()
             written = written_variables(function.graph, function.graph.variables)
             self._traced[key] = (spec, function, written)
         self.spec = self._traced[key][0]

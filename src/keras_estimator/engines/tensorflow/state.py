@@ -27,6 +27,8 @@ class ModelState:
         self._model = model
         self._unreached: dict[int, tuple[str, tf.Variable]] = {}
         self._pending: State = {}
+        self._source = ""
+        self._trained: State = {}  # weights while their averages stand in for them
 
     def variables(self) -> dict[str, tf.Variable]:
         """Return the TensorFlow variables by path."""
@@ -52,7 +54,8 @@ class ModelState:
     def read(self) -> State:
         """Return the value of every variable, those waiting to be built included."""
         variables = self.variables()
-        return {path: np.asarray(variable.numpy()) for path, variable in variables.items()} | self._pending
+        values = {path: np.asarray(variable.numpy()) for path, variable in variables.items()}
+        return values | self._trained | self._pending
 
     def write(self, state: State, *, source: str) -> None:
         """Set every variable; values without a variable wait for `settle`.
@@ -61,6 +64,7 @@ class ModelState:
             CheckpointMismatchError: a variable of the model is missing in `state`, or has another
                 shape or dtype; nothing was set then.
         """
+        self._trained, self._source = {}, source
         variables = self.variables()
         missing = [path for path in variables if path not in state and not _is_metric(path)]
         differing = [
@@ -75,12 +79,11 @@ class ModelState:
                 variable.assign(state[path])
         self._pending = {path: value for path, value in state.items() if path not in variables}
 
-    def settle(self, *, complete: bool, source: str) -> None:
+    def settle(self, *, complete: bool) -> None:
         """Set variables that were built since `write`.
 
         Args:
             complete: Whether everything is built by now, so that values left over are an error.
-            source: Where the values came from, for the error.
 
         Raises:
             CheckpointMismatchError: a value is left over, or does not fit.
@@ -96,11 +99,36 @@ class ModelState:
         ]
         left = [path for path in self._pending if path not in built and not _is_metric(path)]
         if differing or (complete and left):
-            raise _mismatch(source, missing=[], differing=differing, unknown=left)
+            raise _mismatch(self._source, missing=[], differing=differing, unknown=left)
         for path, value in built.items():
             if _fits(value, variables[path]):
                 variables[path].assign(value)
         self._pending = {} if complete else {p: v for p, v in self._pending.items() if p not in built}
+
+    def put_averages(self) -> None:
+        """Let the averages of the weights stand in for them, if the optimizer keeps any (`use_ema`).
+
+        `fit` does so when it ends, and the weights that were trained are lost. Here they are kept:
+        checkpoints hold them, and training goes on with them.
+        """
+        optimizer = self._model.optimizer if self._model.compiled else None
+        if self._trained or optimizer is None or not getattr(optimizer, "use_ema", False):
+            return
+        weights = self._model.trainable_variables
+        if not optimizer.built and self._pending and weights:
+            optimizer.build(weights)
+            self.settle(complete=False)
+        if optimizer.built and int(optimizer.iterations) > 0:
+            kept = {id(_value(weight)) for weight in weights}
+            self._trained = {p: np.asarray(v.numpy()) for p, v in self.variables().items() if id(v) in kept}
+            optimizer.finalize_variable_values(weights)
+
+    def put_trained(self) -> None:
+        """Give the weights their trained values back."""
+        variables = self.variables()
+        for path, value in self._trained.items():
+            variables[path].assign(value)
+        self._trained = {}
 
     @contextlib.contextmanager
     def kept(self, written: Iterable[tf.Variable]) -> Iterator[None]:
