@@ -199,7 +199,7 @@ def _map_arguments(
             by_name.update(given.get(name, {}))
         elif target := _target(name, place, signature, operation):
             # Also when it was not given: NumPy's default may be another one. `_NoValue` is no default.
-            if value is not np._NoValue:
+            if value is not np._NoValue:  # noqa: SLF001 - what the signatures of NumPy hold there
                 by_name[target] = value
         elif name in given and name not in _WITHOUT_EFFECT and not _is_same(value, parameter.default):
             by_name[name] = value
