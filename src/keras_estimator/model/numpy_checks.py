@@ -59,7 +59,7 @@ def agreement(call: NumpyCall, counterpart: Counterpart) -> str:
         with tensor_kinds().eagerly():
             _, difference = compared(dataclasses.replace(call, args=args, kwargs=kwargs), counterpart, expected)
         if difference:
-            raise refusal(call, f"would not be the same as {counterpart.label}: {difference}")
+            raise refusal(call, f"cannot run as {counterpart.label}: {difference}")
         return ""
     return reason
 
