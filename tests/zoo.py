@@ -227,4 +227,3 @@ KINDS: dict[str, Kind] = {
     "mixed_precision": Kind(_mixed, _REGRESSION),
     "eager": Kind(_dense(run_eagerly=True), _REGRESSION),
 }
-

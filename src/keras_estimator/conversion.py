@@ -18,7 +18,7 @@ _LOG = logging.getLogger("keras_estimator")
 _said: set[str] = set()
 
 
-def model_to_estimator(
+def model_to_estimator(  # noqa: PLR0913 - the arguments of the original
     keras_model: Any | Callable[[], Any] | None = None,
     keras_model_path: str | Path | None = None,
     custom_objects: Mapping[str, Any] | None = None,
@@ -73,9 +73,7 @@ def model_to_estimator(
         keras_model = _loaded(keras_model_path, custom_objects)
     elif not isinstance(keras_model, keras.Model) and callable(keras_model) and not _is_other_model(keras_model):
         keras_model = keras_model()
-    return Estimator(
-        keras_model, model_dir, config, metric_names_map=metric_names_map, export_outputs=export_outputs
-    )
+    return Estimator(keras_model, model_dir, config, metric_names_map=metric_names_map, export_outputs=export_outputs)
 
 
 def _is_other_model(thing: Any) -> bool:

@@ -27,9 +27,7 @@ _EXPORT = {
         "build_parsing_serving_input_receiver_fn",
         "build_raw_serving_input_receiver_fn",
     )
-} | {
-    name: getattr(signatures, name) for name in ("PredictOutput", "ClassificationOutput", "RegressionOutput")
-}
+} | {name: getattr(signatures, name) for name in ("PredictOutput", "ClassificationOutput", "RegressionOutput")}
 
 
 def install() -> None:
@@ -39,9 +37,7 @@ def install() -> None:
     """
     of_keras = _module("tensorflow.keras.estimator", {"model_to_estimator": conversion.model_to_estimator})
     export = _module("tensorflow.estimator.export", _EXPORT)
-    of_tensorflow = _module(
-        "tensorflow.estimator", {"RunConfig": RunConfig, "ModeKeys": ModeKeys, "export": export}
-    )
+    of_tensorflow = _module("tensorflow.estimator", {"RunConfig": RunConfig, "ModeKeys": ModeKeys, "export": export})
     for name in ("keras._tf_keras.keras", "keras.api._tf_keras.keras", "tensorflow.keras"):
         if (module := _module_called(name)) is not None:
             module.estimator = of_keras  # type: ignore[attr-defined]

@@ -126,9 +126,7 @@ class Estimator:
             return self
         last_step = max_steps if steps is None else self._step + steps
         data = self._call(input_fn, ModeKeys.TRAIN)
-        source = as_source(
-            data, mode=ModeKeys.TRAIN, seed=self._config.tf_random_seed, has_steps=last_step is not None
-        )
+        source = as_source(data, mode=ModeKeys.TRAIN, seed=self._config.tf_random_seed, has_steps=last_step is not None)
         feed = self._engine.open(source)
         try:
             self._engine.prepare(feed, ModeKeys.TRAIN, class_weight)
@@ -153,9 +151,7 @@ class Estimator:
 
     def _run(self, run: Run, reading: loop.Reading, hooks: Sequence[Hook]) -> None:
         try:
-            loop.train(
-                self._engine, reading, run, hooks, report_steps=self._config.log_step_count_steps or 100
-            )
+            loop.train(self._engine, reading, run, hooks, report_steps=self._config.log_step_count_steps or 100)
         finally:
             self._step = run.step
             self._engine.ready_to_use()
@@ -395,11 +391,11 @@ class Estimator:
         return {**dataclasses.asdict(reading.position), "first_pass": reading.first_pass, "identity": reading.identity}
 
     def _save(self, run: Run, reading: loop.Reading, hooks: Sequence[Hook]) -> Path:
-        finished = run.last_step is not None and run.step >= run.last_step or run.stop_reason is not None
+        finished = (run.last_step is not None and run.step >= run.last_step) or run.stop_reason is not None
         record = {
             "plan": self._engine.plan,
             "data": {**self._record(reading), "finished": finished},
-            "metrics": {name: value for name, value in run.metrics.items() if isinstance(value, float)},
+            "metrics": {name: value for name, value in run.metrics.items() if np.isscalar(value)},
         }
         path = self._checkpoints.write(run.step, self._engine.read_state(), record)
         run.saved_step = run.step

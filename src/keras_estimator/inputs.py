@@ -212,11 +212,7 @@ def _is_rows(thing: Any) -> bool:
 def _checked(data: Arrays) -> dict[str, Any]:
     """Return the fields of `data` with pandas and lists made arrays, all of one length."""
     fields = {name: _as_arrays(getattr(data, name)) for name in ("x", "y", "sample_weight")}
-    rows = {
-        f"{name}{path}": int(array.shape[0])
-        for name, nest in fields.items()
-        for path, array in leaves(nest)
-    }
+    rows = {f"{name}{path}": int(array.shape[0]) for name, nest in fields.items() for path, array in leaves(nest)}
     listed = ", ".join(f"{path}: {number}" for path, number in rows.items())
     if len(set(rows.values())) > 1:
         raise InputError(

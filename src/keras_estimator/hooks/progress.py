@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from keras_estimator.hooks.hook import Cadence, Hook, Run
 from keras_estimator.hooks.reporting import StepCounter, shown, shown_rate
@@ -81,7 +81,7 @@ class ProgressBar(Hook):
             BarColumn(),
             TextColumn("{task.fields[report]}", markup=False),
             TimeRemainingColumn(),
-            console=Console(file=self._stream, force_terminal=True),
+            console=Console(file=cast("IO[str]", self._stream), force_terminal=True),
             auto_refresh=False,
             redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),  # what goes to a file stays out of this
         )

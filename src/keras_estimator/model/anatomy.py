@@ -24,6 +24,8 @@ from typing import Any
 
 import keras
 
+from keras_estimator.model.keras_private import storage_of
+
 # Keras's and TensorFlow's own records about an object: they hold nothing that is not found elsewhere.
 _BOOKKEEPING = frozenset(
     """
@@ -132,32 +134,33 @@ def _unique(path: str, taken: set[str]) -> str:
 def _storage(thing: Any) -> Any:
     """Return the object that holds the value of a variable; None if `thing` is no variable."""
     if isinstance(thing, keras.Variable):
-        return thing._value  # None while Keras has only declared it
+        return storage_of(thing)
     tensorflow = sys.modules.get("tensorflow")
     return thing if tensorflow is not None and isinstance(thing, tensorflow.Variable) else None
 
 
 def _children(place: _Place) -> Iterator[_Place]:
     thing, path = place.thing, place.path
-    if isinstance(thing, Mapping):
-        for key, value in list(thing.items()):
-            yield _Place(value, (*path, _plain(str(key))), place.owner, place.attribute)
-    elif isinstance(thing, list | tuple | deque):
-        for name, value in zip(_item_names(thing), thing, strict=True):
-            yield _Place(value, (*path, name), place.owner, place.attribute)
-    elif isinstance(thing, set | frozenset):
-        for value in sorted(thing, key=_sort_key):
-            yield _Place(value, (*path, _sort_key(value)[1]), place.owner, place.attribute)
-    elif isinstance(thing, functools.partial):
-        parts = (thing.func, list(thing.args), dict(thing.keywords))
-        yield from (_Place(part, path, place.owner, place.attribute) for part in parts)
-    elif isinstance(thing, types.MethodType):
-        yield _Place(thing.__self__, path, place.owner, place.attribute)
-        yield _Place(thing.__func__, path, place.owner, place.attribute)
-    elif isinstance(thing, types.FunctionType):
+    for names, inner in _items(thing):
+        yield _Place(inner, (*path, *names), place.owner, place.attribute)
+    if isinstance(thing, types.FunctionType):
         yield from _captured(thing, path)
     elif _is_walkable(thing):
         yield from _attributes(thing, path)
+
+
+def _items(thing: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield what a container, a partial function or a bound method holds, with a name for each."""
+    if isinstance(thing, Mapping):
+        yield from (((_plain(str(key)),), value) for key, value in list(thing.items()))
+    elif isinstance(thing, list | tuple | deque):
+        yield from (((name,), value) for name, value in zip(_item_names(thing), thing, strict=True))
+    elif isinstance(thing, set | frozenset):
+        yield from (((_sort_key(value)[1],), value) for value in sorted(thing, key=_sort_key))
+    elif isinstance(thing, functools.partial):
+        yield from (((), part) for part in (thing.func, list(thing.args), dict(thing.keywords)))
+    elif isinstance(thing, types.MethodType):
+        yield from (((), part) for part in (thing.__self__, thing.__func__))
 
 
 def _attributes(thing: Any, path: tuple[str, ...]) -> Iterator[_Place]:
@@ -166,15 +169,11 @@ def _attributes(thing: Any, path: tuple[str, ...]) -> Iterator[_Place]:
     layers = attributes.pop("_layers", None)
     if isinstance(thing, keras.Sequential) or hasattr(type(thing), "operations"):
         yield _Place(layers, path, thing, "_layers")
-    for name, value in attributes.items():
+    for name, value in (*attributes.items(), *_slots(thing)):
         if name not in _BOOKKEEPING and not name.startswith("_self_"):
             yield _Place(value, (*path, name.strip("_")), thing, name)
     yield _Place(layers, path, thing, "_layers")
     for cls in type(thing).__mro__:
-        slots = cls.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if hasattr(thing, name):
-                yield _Place(getattr(thing, name), (*path, name.strip("_")), thing, name)
         if not _is_foreign(cls):
             for name, value in vars(cls).items():
                 if isinstance(value, types.FunctionType):
@@ -182,6 +181,14 @@ def _attributes(thing: Any, path: tuple[str, ...]) -> Iterator[_Place]:
     python_function = getattr(thing, "python_function", None)  # a tf.function
     if python_function is not None:
         yield _Place(python_function, path, thing, "python_function")
+
+
+def _slots(thing: Any) -> Iterator[tuple[str, Any]]:
+    for cls in type(thing).__mro__:
+        names = cls.__dict__.get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            if hasattr(thing, name):
+                yield name, getattr(thing, name)
 
 
 def _captured(function: types.FunctionType, path: tuple[str, ...]) -> Iterator[_Place]:

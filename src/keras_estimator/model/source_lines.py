@@ -47,5 +47,5 @@ def _assignment(source: str, attribute: str) -> int:
         for target in targets:
             name = target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", None)
             if name in names:
-                return int(node.lineno) - 1
+                return target.lineno - 1
     return 0

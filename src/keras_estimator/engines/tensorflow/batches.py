@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-import keras
 from keras_estimator.errors import ConfigError, InputError
 from keras_estimator.inputs import match_names
 
@@ -29,8 +29,8 @@ class Ports:
         given, made = (model.input, model.output) if is_functional else (None, None)
         self.takes_dict = isinstance(given, Mapping)
         self.gives_dict = isinstance(made, Mapping)
-        self.inputs = (list(given) if self.takes_dict else [t.name for t in tensors]) if tensors else None
-        self.outputs = (list(made) if self.gives_dict else _output_names(model)) if tensors else None
+        self.inputs = (list(given) if isinstance(given, Mapping) else [t.name for t in tensors]) if tensors else None
+        self.outputs = (list(made) if isinstance(made, Mapping) else _output_names(model)) if tensors else None
         self._shapes = [tensor.shape for tensor in tensors]
 
     def fit(self, batch: Any) -> tuple[Any, ...]:
@@ -49,9 +49,7 @@ class Ports:
             )
         x = match_names(parts[0], self.inputs, what="inputs", keeps_dict=self.takes_dict)
         self._check_shapes(x)
-        labels = (
-            match_names(part, self.outputs, what="outputs", keeps_dict=self.gives_dict) for part in parts[1:]
-        )
+        labels = (match_names(part, self.outputs, what="outputs", keeps_dict=self.gives_dict) for part in parts[1:])
         return (x, *labels)
 
     def _check_shapes(self, x: Any) -> None:

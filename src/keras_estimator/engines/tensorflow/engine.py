@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-import keras
 from keras_estimator.engines.engine import State, Stride
 from keras_estimator.engines.tensorflow import export
 from keras_estimator.engines.tensorflow.batches import Ports, with_class_weight
@@ -21,6 +21,7 @@ from keras_estimator.engines.tensorflow.state import ModelState, written_variabl
 from keras_estimator.errors import ModelError, NotCompiledError
 from keras_estimator.inputs import Arrays, Frame, Source, match_names
 from keras_estimator.model import half_built, numpy_calls
+from keras_estimator.model.keras_private import all_layers, compiled_as
 from keras_estimator.run_config import ModeKeys, RunConfig
 
 
@@ -153,7 +154,7 @@ class TensorFlowEngine:
         # A model that is compiled anew, or another step put on it, needs other loops.
         step = self.model.train_step if mode == ModeKeys.TRAIN else self.model.test_step
         function = getattr(step, "__func__", step)
-        return mode, self.plan, repr(class_weight), id(self.model.optimizer), id(self.model._loss_tracker), function
+        return mode, self.plan, repr(class_weight), self.model.optimizer, compiled_as(self.model), function
 
     def _loop(self, mode: str, class_weight: Mapping[Any, Any] | None) -> CompiledLoop | EagerLoop:
         key = self._key(mode, class_weight)
@@ -184,7 +185,7 @@ class TensorFlowEngine:
 
     def _build(self, spec: Any) -> None:
         """Make the weights, as calling the model would, without data."""
-        if all(layer.built for layer in self.model._flatten_layers()):
+        if all(layer.built for layer in all_layers(self.model)):
             return
         with numpy_calls.explained(), contextlib.suppress(NotImplementedError):
             # A model without `call` (a GAN, say) is built by its own train_step.

@@ -14,11 +14,11 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.trainers import data_adapters
 
-import keras
 from keras_estimator.engines.engine import Position
 from keras_estimator.errors import EmptyInputError, InputError
 from keras_estimator.inputs import Arrays, Source, batches_per_pass, leaves
@@ -51,7 +51,7 @@ class ArrayFeed:
         if self._data.shuffle:
             # RandomState is frozen by NumPy's policy: the same order in every version.
             seeds = np.random.SeedSequence([self._data.seed or 0, number]).generate_state(4)
-            np.random.RandomState(seeds).shuffle(order)  # noqa: NPY002 - see above
+            np.random.RandomState(seeds).shuffle(order)
         with tf.device("/cpu:0"):
             return tf.constant(order)
 

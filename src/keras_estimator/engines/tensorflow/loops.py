@@ -21,7 +21,7 @@ from keras_estimator.engines.engine import Stride
 from keras_estimator.engines.tensorflow.feeds import AnyFeed
 from keras_estimator.errors import ModelError
 
-_EVERYTHING = np.int64(2**62)
+_EVERYTHING = 2**62
 
 
 class CompiledLoop:
@@ -48,8 +48,8 @@ class CompiledLoop:
     def __call__(self, feed: AnyFeed, steps: int | None) -> Stride:
         """Run at most `steps` steps (None: until the data end)."""
         loop = self._loops[type(feed), repr(feed.spec)]
-        limit = _EVERYTHING if steps is None else np.int64(steps)
-        made, ended, is_finite, metrics = loop(*feed.arguments(), feed.limit(limit))
+        limit = feed.limit(_EVERYTHING if steps is None else steps)
+        made, ended, is_finite, metrics = loop(*feed.arguments(), np.int64(limit))
         made = int(made)
         ended = feed.advance(made) or bool(ended)
         return Stride(made, ended, bool(is_finite), as_floats(metrics) if made else {})

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-import keras
-from keras_estimator.model import numpy_calls
 from keras_estimator.engines.tensorflow.batches import Ports
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
+from keras_estimator.model import numpy_calls
 
 
 class Predicting:

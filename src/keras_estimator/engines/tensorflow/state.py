@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-import keras
 from keras_estimator.engines.engine import State
 from keras_estimator.errors import CheckpointMismatchError, EstimatorWarning
-from keras_estimator.model.anatomy import Holding, holdings
+from keras_estimator.model.anatomy import holdings
+from keras_estimator.model.keras_private import all_layers, own_as_weight, storage_of
 from keras_estimator.model.source_lines import where_assigned
 
 # Another set of metrics does not make another model.
@@ -148,7 +149,7 @@ class ModelState:
         that its layer then owns as a trainable weight.
         """
         known = {id(_value(variable)) for variable in self._model.variables}
-        frozen = {id(layer) for layer in self._model._flatten_layers() if not layer.trainable}
+        frozen = {id(layer) for layer in all_layers(self._model) if not layer.trainable}
         idle = [
             holding
             for holding in holdings(self._model)
@@ -162,7 +163,8 @@ class ModelState:
             _warn_idle(f"{lines}: the optimizer was built without them, so they stay as they are", "compile() again")
             return []
         for holding in idle:
-            _adopt(self._model, holding)
+            owner = holding.owner if isinstance(holding.owner, keras.Layer) else self._model
+            own_as_weight(owner, holding.variable, holding.path.replace("/", "_"))
         _warn_idle(
             f"{lines}: Keras 3 never trains such variables; they are trained from here on, as Keras 2 did",
             "make them with self.add_weight(...), or pass trainable=False",
@@ -172,21 +174,6 @@ class ModelState:
 
 def _warn_idle(what: str, way_out: str) -> None:
     warnings.warn(f"raw trainable tf.Variables: {what}. Way out: {way_out}.", EstimatorWarning, stacklevel=2)
-
-
-def _adopt(model: Any, holding: Holding) -> None:
-    # Private parts of Keras: Variable's storage, and the tracker of a layer (tests/test_state.py).
-    raw = holding.variable
-    wrapper = keras.Variable(
-        initializer=np.zeros(raw.shape, raw.dtype.as_numpy_dtype), dtype=raw.dtype.name, trainable=True,
-        name=holding.path.replace("/", "_"),
-    )  # fmt: skip
-    wrapper._value = raw
-    owner = holding.owner if isinstance(holding.owner, keras.Layer) else model
-    owner._tracker.unlock()
-    owner._track_variable(wrapper)
-    if owner.built:
-        owner._lock_state()
 
 
 def written_variables(graph: Any, variables: Iterable[tf.Variable]) -> list[tf.Variable]:
@@ -203,7 +190,7 @@ _READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "Var
 
 
 def _value(variable: Any) -> Any:
-    return variable._value if isinstance(variable, keras.Variable) else variable
+    return storage_of(variable) if isinstance(variable, keras.Variable) else variable
 
 
 def _is_metric(path: str) -> bool:

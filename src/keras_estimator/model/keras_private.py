@@ -1,0 +1,43 @@
+"""The private parts of Keras that we touch, each in one function; tests/test_keras_private.py notices changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def storage_of(variable: keras.Variable) -> Any:
+    """Return the backend's variable behind a Keras variable; None while Keras has only declared it."""
+    return variable._value
+
+
+def all_layers(model: Any) -> list[Any]:
+    """Return `model` and every layer in it, the outermost first."""
+    return list(model._flatten_layers())
+
+
+def compiled_as(model: Any) -> Any:
+    """Return an object that `compile` makes anew each time."""
+    return model._loss_tracker
+
+
+def shape_of_half_built(model: keras.Sequential) -> Sequence[int | None] | None:
+    """Return the batch shape of a Sequential whose build gave up half way; None if it is whole, or not begun."""
+    first = next(iter(model._layers), None)
+    if not isinstance(first, keras.layers.InputLayer) or not model.built or model._functional is not None:
+        return None
+    return None if all(layer.built for layer in model.layers) else first.batch_shape
+
+
+def own_as_weight(owner: keras.Layer, raw: Any, name: str) -> None:
+    """Let a layer own a raw trainable variable of the backend as a weight; nothing is copied."""
+    placeholder = np.zeros(raw.shape, raw.dtype.as_numpy_dtype)
+    weight = keras.Variable(initializer=placeholder, dtype=raw.dtype.name, trainable=True, name=name)
+    weight._value = raw
+    owner._tracker.unlock()
+    owner._track_variable(weight)
+    if owner.built:
+        owner._lock_state()
