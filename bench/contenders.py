@@ -23,8 +23,6 @@ class Contender:
         workload: What is trained.
     """
 
-    library = "keras"
-
     def __init__(self, workload: Workload) -> None:
         self.tf: Any = importlib.import_module("tensorflow")
         self.workload = workload
@@ -142,8 +140,6 @@ class Loop(Contender):
 class Ours(Contender):
     """keras-estimator."""
 
-    library = "keras_estimator"
-
     def __init__(self, workload: Workload) -> None:
         super().__init__(workload)
         ke = importlib.import_module("keras_estimator")
@@ -195,8 +191,6 @@ class OursArrays(Ours):
 
 class Original(Contender):
     """`tf.keras.estimator.model_to_estimator` of TensorFlow 2.15, without checkpoints while it trains."""
-
-    library = "tensorflow_estimator"
 
     def __init__(self, workload: Workload) -> None:
         super().__init__(workload)

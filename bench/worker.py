@@ -2,18 +2,17 @@
 
     python -m bench.worker CONTENDER WORKLOAD
 
-| request                                    | answer                                                       |
-|--------------------------------------------|--------------------------------------------------------------|
-| (none: once prepared)                      | versions                                                     |
-| `{"do": "train", "steps": n, "secs": s}`   | calls of `train(n)` until s seconds passed: steps, inside, wall |
-| `{"do": "call", "what": w, "times": k, "secs": s}` | the seconds of each of up to k calls                 |
-| `{"do": "own_time", "times": k}`           | the seconds of the model's own computation, per call         |
-| `{"do": "memory"}`                         | peak resident memory in MiB                                  |
+| request                                      | answer                                                      |
+|----------------------------------------------|-------------------------------------------------------------|
+| none: it is prepared                         | versions                                                    |
+| `do: train`, `steps`, `secs`                 | totals over calls of `train(steps)`, until `secs` have gone |
+| `do: call`, `what`, `times`, `secs`          | the seconds of each of up to `times` calls                  |
+| `do: own_time`, `times`                      | the seconds of the model's own computation in such a call   |
+| `do: memory`                                 | peak resident memory in MiB                                 |
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import resource
@@ -59,12 +58,14 @@ def _own_time(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
     """Time the bare computation behind `evaluate` and `predict`, compiled and fed with tensors."""
     tf, model = contender.tf, contender.workload.make_model(contender.tf)
     batch = tuple(tf.constant(part) for part in contender.batch)
-    test = tf.function(lambda: model.test_step(batch))
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def evaluate() -> None:
+        for _ in tf.range(EVALUATED_BATCHES):
+            model.test_step(batch)
+
     predict = tf.function(lambda: model(batch[0], training=False))
-    return {
-        "evaluate": EVALUATED_BATCHES * _median_seconds(test, request["times"]),
-        "predict": _median_seconds(predict, request["times"]),
-    }
+    return {name: _median_seconds(call, request["times"]) for name, call in (("evaluate", evaluate), ("predict", predict))}
 
 
 def _median_seconds(call: Callable[[], Any], times: int) -> float:
@@ -92,10 +93,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        contender_type = CONTENDERS[sys.argv[1]]
-        contender = contender_type(WORKLOADS[sys.argv[2]])
-        libraries = (contender_type.library, "keras", "tensorflow")
-        versions = {name: getattr(importlib.import_module(name), "__version__", "?") for name in libraries}
+        contender = CONTENDERS[sys.argv[1]](WORKLOADS[sys.argv[2]])
+        versions = {"tensorflow": contender.tf.__version__, "keras": contender.tf.keras.__version__}
         print(json.dumps({"versions": versions}), file=answers)
         for line in sys.stdin:
             request = json.loads(line)

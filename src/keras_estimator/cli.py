@@ -29,7 +29,9 @@ def version(*, version: Annotated[bool, typer.Option("--version", help="Show the
 
 
 @app.command(context_settings=_FOREIGN_ARGUMENTS)
-def run(context: typer.Context, script: Annotated[Path, typer.Argument(metavar="SCRIPT", exists=True, dir_okay=False)]) -> None:
+def run(
+    context: typer.Context, script: Annotated[Path, typer.Argument(metavar="SCRIPT", exists=True, dir_okay=False)]
+) -> None:
     """Run an old SCRIPT [ARGS]... unchanged: tf.keras.estimator is there, and NumPy works on tensors."""
     from keras_estimator.drop_in import run_script  # noqa: PLC0415 - it starts TensorFlow
 

@@ -44,7 +44,7 @@ np.save(answers, outputs.numpy())
 """
 
 
-class Swish(keras.layers.Layer):
+class Swish(keras.layers.Layer):  # type: ignore[misc]  # Keras has no stubs
     """A custom layer without a config."""
 
     def call(self, x: Any) -> Any:
@@ -57,7 +57,7 @@ def bend(x: Any) -> Any:
     return np.tanh(x) + 0.1 * x
 
 
-class WarmUp(keras.layers.Layer):
+class WarmUp(keras.layers.Layer):  # type: ignore[misc]  # Keras has no stubs
     """A layer with a state that Keras does not know: what it lets through grows with the steps."""
 
     def __init__(self) -> None:
@@ -313,7 +313,7 @@ def _draw(folder: Path, data: Digits, summary: Mapping[str, Any]) -> Path:
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+    left, right = np.asarray(figure.subfigures(1, 2, width_ratios=(1.25, 1)))
     axes = left.subplots()
     notes = _notes(folder)
     for process, colour, label in (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from keras_estimator import loop
+from keras_estimator.arguments import check_steps, existing, renamed, with_model_dir
 from keras_estimator.checkpoints import Checkpoints, Restored
 from keras_estimator.engines.engine import Position, engine_for
-from keras_estimator.errors import ConfigError, NoCheckpointError
+from keras_estimator.errors import ConfigError
 from keras_estimator.hooks.defaults import evaluation_hooks, training_hooks
 from keras_estimator.hooks.hook import Hook, Run
 from keras_estimator.hooks.reporting import write_scalars
@@ -54,7 +54,7 @@ class Estimator:
         metric_names_map: Mapping[str, str] | None = None,
         export_outputs: Mapping[str, Any] | None = None,
     ) -> None:
-        self._config = _with_model_dir(config or RunConfig(), model_dir)
+        self._config = with_model_dir(config or RunConfig(), model_dir)
         self._engine = engine_for(model, self._config)
         self._checkpoints = Checkpoints(
             self.model_dir, self._config.keep_checkpoint_max, self._config.keep_checkpoint_every_n_hours
@@ -119,7 +119,7 @@ class Estimator:
             NonFiniteLossError: the loss became NaN or infinite.
             CheckpointMismatchError: `model_dir` holds another model.
         """
-        _check_steps(steps, max_steps)
+        check_steps(steps, max_steps)
         self._make_resident()
         if max_steps is not None and self._step >= max_steps:
             _LOG.info("nothing to train: step %d is reached, max_steps is %d", self._step, max_steps)
@@ -138,7 +138,7 @@ class Estimator:
                 first_step=self._step,
                 last_step=last_step,
                 save=lambda: self._save(run, reading, hooks_now),
-                saved_step=self._saved_step(),
+                saved_step=self._step if self._has_checkpoint_of_now() else None,
                 epoch=reading.position.passes,
                 batch=reading.position.batches,
                 batches_per_epoch=batches_per_pass(source),
@@ -186,7 +186,7 @@ class Estimator:
             NoCheckpointError: there is no such checkpoint.
             ConfigError: `metric_names_map` does not name just the metrics there are.
         """
-        _check_steps(steps, None)
+        check_steps(steps, None)
         with self._at(checkpoint_path) as step:
             data = self._call(input_fn, ModeKeys.EVAL)
             source = as_source(data, mode=ModeKeys.EVAL, seed=self._config.tf_random_seed, has_steps=steps is not None)
@@ -195,7 +195,7 @@ class Estimator:
             found = loop.evaluate(
                 self._engine, source, steps=steps, run=run, hooks=evaluation_hooks(self._config, hooks or ())
             )
-        metrics = self._renamed(found)
+        metrics = renamed(found, self._metric_names_map)
         write_scalars(folder, step, {n: v for n, v in metrics.items() if isinstance(v, float)})
         shown = ", ".join(f"{n} {v:.4g}" for n, v in metrics.items() if isinstance(v, float))
         _LOG.info("evaluated%s at step %d: %s", f" `{name}`" if name else "", step, shown)
@@ -327,14 +327,10 @@ class Estimator:
         """
         self._make_resident()
         state = self._engine.read_state()
-        if name not in state:
-            raise ConfigError(
-                f"the model has no variable `{name}`",
-                found=name,
-                expected="one of " + ", ".join(sorted(state)[:8]) + ", ...",
-                fix="estimator.get_variable_names()",
-            )
-        return state[name]
+        if name in state:
+            return state[name]
+        known = ", ".join(sorted(state)[:8]) + ", ..."
+        raise ConfigError("the model has no such variable", found=name, expected=known, fix="get_variable_names()")
 
     def _call(self, input_fn: Any, mode: ModeKeys) -> Any:
         return call_input_fn(input_fn, mode=mode, params=self.params, config=self._config)
@@ -361,7 +357,7 @@ class Estimator:
         if checkpoint_path is None:
             yield self._step
             return
-        restored = self._checkpoints.read(_step_or_path(checkpoint_path))
+        restored = self._checkpoints.read(existing(checkpoint_path))
         before = self._engine.read_state()
         self._engine.write_state(restored.state, source=str(restored.path))
         try:
@@ -403,63 +399,6 @@ class Estimator:
             hook.after_save(run, path)
         return path
 
-    def _saved_step(self) -> int | None:
-        """Return the step of the newest checkpoint if it is the state that the model has."""
+    def _has_checkpoint_of_now(self) -> bool:
         newest = self._checkpoints.latest()
-        return self._step if newest is not None and newest.step == self._step else None
-
-    def _renamed(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        names = self._metric_names_map
-        own = [name for name in metrics if name != "loss"]
-        if names and set(names) != set(own):
-            raise ConfigError(
-                "`metric_names_map` does not name just the metrics of the model",
-                found=", ".join(names),
-                expected=", ".join(own),
-                fix=f"pass metric_names_map={ {name: name for name in own} }",
-            )
-        return {names.get(name, name): value for name, value in metrics.items()}
-
-
-def _with_model_dir(config: RunConfig, model_dir: str | Path | None) -> RunConfig:
-    if model_dir is not None and config.model_dir is not None and str(model_dir) != str(config.model_dir):
-        raise ConfigError(
-            "two folders are given for one estimator",
-            found=f"model_dir={str(model_dir)!r}, config.model_dir={str(config.model_dir)!r}",
-            expected="the same folder, or one of the two",
-            fix=f"pass config.replace(model_dir={str(model_dir)!r})",
-        )
-    if model_dir is None and config.model_dir is None:
-        model_dir = tempfile.mkdtemp(prefix="keras-estimator-")
-        _LOG.warning("no model_dir was given: using the temporary folder %s", model_dir)
-    return config if model_dir is None else config.replace(model_dir=str(model_dir))
-
-
-def _check_steps(steps: int | None, max_steps: int | None) -> None:
-    if steps is not None and max_steps is not None:
-        raise ConfigError(
-            "`steps` and `max_steps` are both given",
-            found=f"steps={steps}, max_steps={max_steps}",
-            expected="one of the two: `steps` counts from here, `max_steps` from step 0",
-            fix=f"pass max_steps={max_steps} alone",
-        )
-    for name, value in (("steps", steps), ("max_steps", max_steps)):
-        if value is not None and value <= 0:
-            raise ConfigError(
-                f"`{name}` must be positive",
-                found=f"{name}={value}",
-                expected=f"{name} > 0, or None",
-                fix=f"pass {name}=None to go on until the data end",
-            )
-
-
-def _step_or_path(checkpoint: str | Path) -> Path:
-    path = Path(checkpoint)
-    if not path.exists():
-        raise NoCheckpointError(
-            "there is no such checkpoint",
-            found=str(path),
-            expected="the folder of a checkpoint, as latest_checkpoint() returns it",
-            fix=f"ls {path.parent}",
-        )
-    return path
+        return newest is not None and newest.step == self._step

@@ -1,0 +1,186 @@
+"""Runs the contenders of one workload by turns and collects what they measured.
+
+All of them are started and prepared first; then each round asks every one in the same order, so that
+what the machine does besides falls on all alike. Only one computes at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from bench.workloads import Workload
+
+_ROOT = Path(__file__).parent.parent
+_LAST_LINES = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """How much is measured.
+
+    Attributes:
+        rounds: Turns of each contender.
+        secs: A turn calls `train` until so many seconds have passed.
+        times: Calls of `evaluate` and `predict`, fewer if they take longer than `call_secs`.
+        call_secs: See `times`.
+        quick: Whether the workload's `quick_steps` are made instead of its `steps`.
+    """
+
+    rounds: int = 5
+    secs: float = 1.0
+    times: int = 20
+    call_secs: float = 5.0
+    quick: bool = False
+
+
+class WorkerError(Exception):
+    """A worker failed; the text has the end of what it wrote."""
+
+
+class Worker:
+    """The process of one contender.
+
+    Args:
+        name: The contender.
+        workload: What it trains.
+        python: The interpreter of its environment.
+        log: Where it writes what is not an answer.
+    """
+
+    def __init__(self, name: str, workload: Workload, python: Path, log: IO[str]) -> None:
+        self.name = name
+        self._log = log
+        # All contenders run on the processor: TensorFlow 2.15 would not find today's CUDA.
+        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+        command = [str(python), "-m", "bench.worker", name, workload.name]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
+        self._process = subprocess.Popen(command, cwd=_ROOT, env=environment, text=True, bufsize=1, **pipes)  # type: ignore[call-overload]
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Send a request and wait for the answer (see worker.py).
+
+        Raises:
+            WorkerError: the worker failed or ended.
+        """
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request) + "\n")
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for the next answer.
+
+        Raises:
+            WorkerError: the worker failed or ended.
+        """
+        line = self._process.stdout.readline()
+        answer: dict[str, Any] = json.loads(line) if line else {"error": "it ended"}
+        if "error" in answer:
+            self._log.seek(0)
+            lines = self._log.read().splitlines() or [answer["error"]]
+            raise WorkerError("\n".join(lines[-_LAST_LINES:]))
+        return answer
+
+    def close(self) -> None:
+        """End the process: it ends when there are no more requests."""
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._log.close()
+
+
+def race(
+    workload: Workload, pythons: dict[str, Path], effort: Effort, say: Callable[[str], None]
+) -> dict[str, dict[str, Any]]:
+    """Measure the contenders of a workload.
+
+    Args:
+        workload: What they train.
+        pythons: The interpreter of each contender.
+        effort: How much is measured.
+        say: Takes a line for the person who waits.
+
+    Returns:
+        By contender what was measured, or `{"failed": text}`.
+    """
+    results: dict[str, dict[str, Any]] = {}
+    with _workers(workload, pythons) as workers:
+        _in_turn("preparing", workers, results, say, lambda worker: _prepared(worker, workload, effort))
+        steps = workload.quick_steps if effort.quick else workload.steps
+        for number in range(effort.rounds):
+            title = f"round {number + 1} of {effort.rounds}"
+            _in_turn(title, workers, results, say, lambda worker: worker.ask(do="train", steps=steps, secs=effort.secs))
+        _in_turn("calls", workers, results, say, lambda worker: _calls(worker, effort))
+    return results
+
+
+@contextlib.contextmanager
+def _workers(workload: Workload, pythons: dict[str, Path]) -> Iterator[list[Worker]]:
+    started: list[Worker] = []
+    try:
+        for name, python in pythons.items():
+            log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # `Worker.close` closes it
+            started.append(Worker(name, workload, python, log))
+        yield list(started)
+    finally:
+        for worker in started:
+            worker.close()
+
+
+def _in_turn(
+    title: str,
+    workers: list[Worker],
+    results: dict[str, dict[str, Any]],
+    say: Callable[[str], None],
+    measure: Callable[[Worker], dict[str, Any]],
+) -> None:
+    """Measure each worker once and file the answer; one that fails takes no further part."""
+    for worker in list(workers):
+        say(f"{title}: {worker.name}")
+        try:
+            answer = measure(worker)
+        except WorkerError as error:
+            results[worker.name] = {"failed": str(error)}
+            workers.remove(worker)
+            continue
+        filed = results.setdefault(worker.name, {"rounds": []})
+        if "inside" in answer:
+            filed["rounds"].append(answer)
+        else:
+            filed.update(answer)
+
+
+def _prepared(worker: Worker, workload: Workload, effort: Effort) -> dict[str, Any]:
+    """Wait until it is there, and let it trace and compile: two calls, as the second may still differ."""
+    versions = worker.answer()
+    first = worker.ask(do="train", steps=workload.quick_steps, secs=0)
+    worker.ask(do="train", steps=workload.quick_steps if effort.quick else workload.steps, secs=0)
+    return versions | {"first_call_secs": first["wall"]}
+
+
+def _calls(worker: Worker, effort: Effort) -> dict[str, Any]:
+    """Measure the calls around the training, and the memory of it all."""
+    memory = worker.ask(do="memory")  # Before `own_time`, which makes a second model.
+    own = worker.ask(do="own_time", times=effort.times)
+    calls = {
+        what: worker.ask(do="call", what=what, times=effort.times, secs=effort.call_secs)["seconds"]
+        for what in ("evaluate", "predict", "predictor")
+    }
+    return {"calls": calls, "own_secs": own} | memory
+
+
+def this_python() -> Path:
+    """Return the interpreter of the contenders that live in our environment."""
+    return Path(sys.executable)

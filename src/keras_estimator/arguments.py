@@ -1,0 +1,90 @@
+"""Check what the methods of an Estimator are given."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_estimator.errors import ConfigError, NoCheckpointError
+from keras_estimator.run_config import RunConfig
+
+_LOG = logging.getLogger("keras_estimator")
+
+
+def with_model_dir(config: RunConfig, model_dir: str | Path | None) -> RunConfig:
+    """Return `config` with the one folder of an estimator in it; a temporary one if none was given.
+
+    Raises:
+        ConfigError: `model_dir` and `config.model_dir` differ.
+    """
+    if model_dir is not None and config.model_dir is not None and str(model_dir) != str(config.model_dir):
+        raise ConfigError(
+            "two folders are given for one estimator",
+            found=f"model_dir={str(model_dir)!r}, config.model_dir={str(config.model_dir)!r}",
+            expected="the same folder, or one of the two",
+            fix=f"pass config.replace(model_dir={str(model_dir)!r})",
+        )
+    if model_dir is None and config.model_dir is None:
+        model_dir = tempfile.mkdtemp(prefix="keras-estimator-")
+        _LOG.warning("no model_dir was given: using the temporary folder %s", model_dir)
+    return config if model_dir is None else config.replace(model_dir=str(model_dir))
+
+
+def check_steps(steps: int | None, max_steps: int | None) -> None:
+    """Check how long a call is to run.
+
+    Raises:
+        ConfigError: both are given, or one is not positive.
+    """
+    if steps is not None and max_steps is not None:
+        raise ConfigError(
+            "`steps` and `max_steps` are both given",
+            found=f"steps={steps}, max_steps={max_steps}",
+            expected="one of the two: `steps` counts from here, `max_steps` from step 0",
+            fix=f"pass max_steps={max_steps} alone",
+        )
+    for name, value in (("steps", steps), ("max_steps", max_steps)):
+        if value is not None and value <= 0:
+            raise ConfigError(
+                f"`{name}` must be positive",
+                found=f"{name}={value}",
+                expected=f"{name} > 0, or None",
+                fix=f"pass {name}=None to go on until the data end",
+            )
+
+
+def existing(checkpoint: str | Path) -> Path:
+    """Return the path of a checkpoint that is there.
+
+    Raises:
+        NoCheckpointError: it is not.
+    """
+    path = Path(checkpoint)
+    if not path.exists():
+        raise NoCheckpointError(
+            "there is no such checkpoint",
+            found=str(path),
+            expected="the folder of a checkpoint, as latest_checkpoint() returns it",
+            fix=f"ls {path.parent}",
+        )
+    return path
+
+
+def renamed(metrics: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return metrics under the names of `metric_names_map`; `loss` keeps its own.
+
+    Raises:
+        ConfigError: `names` does not name just the metrics there are.
+    """
+    own = [name for name in metrics if name != "loss"]
+    if names and set(names) != set(own):
+        raise ConfigError(
+            "`metric_names_map` does not name just the metrics of the model",
+            found=", ".join(names),
+            expected=", ".join(own),
+            fix=f"pass metric_names_map={ ({name: name for name in own}) }",
+        )
+    return {names.get(name, name): value for name, value in metrics.items()}
