@@ -9,17 +9,16 @@ What may be given, as the result of an input_fn or directly:
 | `Arrays(x, y, ...)`, `(x, y)`, `(x, y, weights)`  | rows in memory: batched, shuffled when training   |
 | dict of arrays, `(dict, labels)`, pandas          | rows in memory, columns by name                   |
 | `tf.data.Dataset`                                 | batches, one pass                                 |
-| `keras.utils.PyDataset`, torch `DataLoader`       | batches, as many passes as steps ask for          |
-| generator, iterator, list of batches              | batches, one pass                                 |
+| `keras.utils.PyDataset`, torch `DataLoader`, list | batches, as many passes as steps ask for          |
+| generator, iterator                               | batches, one pass                                 |
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -171,9 +170,8 @@ def as_source(data: Any, *, mode: str, seed: int | None, has_steps: bool) -> Sou
         EmptyInputError: the arrays have no row.
     """
     training = mode == ModeKeys.TRAIN
-    if isinstance(data, list) and data and isinstance(data[0], tuple):
-        data = iter(data)  # a list of batches
-    if not isinstance(data, Arrays) and (parts := _row_parts(data)) is not None:
+    is_list_of_batches = isinstance(data, list) and bool(data) and isinstance(data[0], tuple)
+    if not isinstance(data, Arrays) and not is_list_of_batches and (parts := _row_parts(data)) is not None:
         data = Arrays(*parts)
     if isinstance(data, Arrays):
         shuffle = training if data.shuffle is None else data.shuffle
@@ -334,11 +332,6 @@ def _shortened(thing: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def one_batch_size(source: Source) -> int | None:
-    """Return the rows of a full batch where they are known beforehand."""
-    return source.data.batch_size if isinstance(source.data, Arrays) else None
-
-
 def batches_per_pass(source: Source) -> int | None:
     """Return how many batches one pass over `source` has, if that is known beforehand."""
     if not isinstance(source.data, Arrays):
@@ -346,8 +339,3 @@ def batches_per_pass(source: Source) -> int | None:
     data = source.data
     rows = int(next(iter(leaves(data.x)))[1].shape[0])
     return rows // data.batch_size if data.drop_remainder else -(-rows // data.batch_size)
-
-
-def named(function: Callable[..., Any]) -> str:
-    """Return the name of a function for a message."""
-    return getattr(function, "__qualname__", None) or type(functools.partial).__name__

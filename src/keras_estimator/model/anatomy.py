@@ -145,7 +145,7 @@ def _children(place: _Place) -> Iterator[_Place]:
         yield _Place(inner, (*path, *names), place.owner, place.attribute)
     if isinstance(thing, types.FunctionType):
         yield from _captured(thing, path)
-    elif _is_walkable(thing):
+    elif not isinstance(thing, Mapping | list | tuple | deque | set | frozenset) and _is_walkable(thing):
         yield from _attributes(thing, path)
 
 

@@ -7,17 +7,22 @@ without values does: the model says `built=True`, but the layers after that one 
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import keras
 
-from keras_estimator.errors import ModelError
+from keras_estimator.errors import EstimatorError, ModelError
 from keras_estimator.model.keras_private import all_layers, shape_of_half_built
-from keras_estimator.model.numpy_calls import explained, install
+from keras_estimator.model.numpy_calls import explain, install
+from keras_estimator.model.user_lines import line_of
 
 
 def complete(model: Any) -> list[str]:
     """Build every half-built Sequential in `model`; weights that are there keep their values.
+
+    A Sequential whose layers all have their weights, but which cannot be built, runs layer by layer, as
+    Keras lets it, and is left as it is.
 
     Args:
         model: A Keras model; the Sequential may be it, or anywhere inside.
@@ -32,23 +37,45 @@ def complete(model: Any) -> list[str]:
     install()
     completed = []
     for part in reversed(all_layers(model)):  # from the inside out
-        shape = shape_of_half_built(part) if isinstance(part, keras.Sequential) else None
-        if shape is None:
+        if not isinstance(part, keras.Sequential) or shape_of_half_built(part) is None:
             continue
-        with explained():
-            part.built = False
-            part.build(shape)
-        if shape_of_half_built(part) is not None:
-            raise ModelError(
-                f"the model `{part.name}` cannot be built",
-                found=", ".join(f"{layer.name}: {'built' if layer.built else 'not built'}" for layer in part.layers),
-                expected="layers whose output shape can be found without data",
-                fix=f"give the layer `{_gave_up(part)}` a compute_output_shape method, or a Lambda its output_shape=",
-            )
-        completed.append(part.name)
+        _build(part)
+        if shape_of_half_built(part) is None:
+            completed.append(part.name)
+        elif not all(layer.built for layer in part.layers):
+            raise _why(part)
     return completed
 
 
-def _gave_up(part: keras.Sequential) -> str:
-    unbuilt = [place for place, layer in enumerate(part.layers) if not layer.built]
-    return str(part.layers[max(unbuilt[0] - 1, 0)].name)
+def _build(part: keras.Sequential) -> None:
+    shape = shape_of_half_built(part)
+    with contextlib.suppress(Exception):  # `_why` asks again, for the error as it is
+        part.built = False
+        part.build(shape)
+    part.built = True
+
+
+def _why(part: keras.Sequential) -> EstimatorError:
+    """Return the error that tells which layer gives up, and on which line."""
+    tensor = keras.Input(batch_shape=shape_of_half_built(part), dtype=part.input_dtype)
+    for layer in part.layers:
+        try:
+            tensor = layer(tensor)
+        except Exception as error:  # whatever the user's code raises
+            return explain(error) or _gave_up(part, layer, error)
+    raise AssertionError(part.name)
+
+
+def _gave_up(part: keras.Sequential, layer: Any, error: BaseException) -> ModelError:
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner  # Keras wraps what the user's code raised, sometimes twice
+    line = line_of(error)
+    said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    where = f"`{line.text}` ({line.file}, line {line.number}): " if line is not None else ""
+    return ModelError(
+        f"the layer `{layer.name}` of the model `{part.name}` cannot be built",
+        found=where + said,
+        expected="layers whose output shape can be found without data",
+        fix=f"{f'mend {line}' if line is not None else 'mend its call'}, or state the shape: "
+        f"output_shape=... of a Lambda, compute_output_shape of any other layer",
+    )

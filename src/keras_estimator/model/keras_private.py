@@ -25,11 +25,11 @@ def compiled_as(model: Any) -> Any:
 
 
 def shape_of_half_built(model: keras.Sequential) -> Sequence[int | None] | None:
-    """Return the batch shape of a Sequential whose build gave up half way; None if it is whole, or not begun."""
+    """Return the batch shape of a Sequential whose build gave up; None if it is whole, or not begun."""
     first = next(iter(model._layers), None)
     if not isinstance(first, keras.layers.InputLayer) or not model.built or model._functional is not None:
         return None
-    return None if all(layer.built for layer in model.layers) else first.batch_shape
+    return first.batch_shape  # type: ignore[no-any-return]
 
 
 def own_as_weight(owner: keras.Layer, raw: Any, name: str) -> None:

@@ -214,15 +214,7 @@ def _write(folder: Path, signatures: Mapping[str, Signature], owned: Mapping[str
     root.weights = {name: thing for name, thing in owned.items() if isinstance(thing, tf.Variable)}
     root.resources = [thing for thing in owned.values() if not isinstance(thing, tf.Variable)]
     functions = {name: signature.function for name, signature in signatures.items()}
-    try:
-        tf.saved_model.save(root, str(folder), signatures=functions)
-    except AssertionError as error:
-        raise ExportError(
-            "the model uses something that TensorFlow cannot save",
-            found=str(error).splitlines()[0],
-            expected="variables and tables that live as long as the model",
-            fix="make it once, outside of the function that uses it, and keep it in an attribute of a layer",
-        ) from error
+    tf.saved_model.save(root, str(folder), signatures=functions)
     _finish_protocol(folder, signatures, as_text=as_text)
 
 

@@ -11,7 +11,8 @@ DataLoaders); tests/test_feeds.py fails when it changes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import types
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -133,8 +134,8 @@ class IteratorFeed:
             return self._data
         if isinstance(self._data, Arrays):
             return _sparse_rows(self._data, number)
-        if self._adapter is None:
-            self._adapter = _adapter(self._data)
+        if self._adapter is None or _is_plain(self._data):
+            self._adapter = _adapter((batch for batch in self._data) if _is_plain(self._data) else self._data)
         else:
             self._adapter.on_epoch_end()
         self._adapter.on_epoch_begin()
@@ -202,17 +203,23 @@ def open_feed(source: Source) -> AnyFeed:
     return IteratorFeed(source)
 
 
+def _is_plain(data: Any) -> bool:
+    """Tell whether `data` are batches one after the other, of no type that Keras knows."""
+    known = any(base.__name__ in ("PyDataset", "DataLoader") for base in type(data).__mro__)
+    return not known and not isinstance(data, types.GeneratorType) and isinstance(data, Iterable)
+
+
 def _adapter(data: Any) -> Any:
     try:
         return data_adapters.get_data_adapter(data)
-    except StopIteration:
-        raise EmptyInputError(
-            "the generator gave no batch",
-            found="StopIteration before the first batch",
-            expected="at least one batch",
-            fix="check the data it reads; a generator that was used up must be made anew by the input_fn",
-        ) from None
-    except (ValueError, TypeError) as error:
+    except (StopIteration, ValueError, TypeError) as error:
+        if isinstance(error, StopIteration) or "at least one batch" in str(error):
+            raise EmptyInputError(
+                "the generator gave no batch",
+                found="it ended before the first batch",
+                expected="at least one batch",
+                fix="check the data it reads; a generator that was used up must be made anew by the input_fn",
+            ) from None
         raise InputError(
             f"batches cannot be read from a {type(data).__name__}",
             found=str(error).partition("\n")[0],

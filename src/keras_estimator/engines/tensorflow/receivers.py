@@ -152,8 +152,7 @@ def _entry(graph_function: Any, name: str, tensors: Mapping[str, Any], features:
 
 
 def _placeholder(name: str, example: Any, batch: int | None) -> Any:
-    is_spec = isinstance(example, tf.TypeSpec)
-    spec = example if is_spec else tf.type_spec_from_value(tf.nest.map_structure(_as_tensor, example))
+    spec = example if isinstance(example, tf.TypeSpec) else tf.type_spec_from_value(_as_tensor(example))
     shape = [batch, *spec.shape[1:]] if spec.shape.rank else spec.shape
     if isinstance(spec, tf.SparseTensorSpec):
         return tf.compat.v1.sparse_placeholder(spec.dtype, shape, name=_node(name))
@@ -178,7 +177,7 @@ def _checked_alternatives(alternatives: Any) -> Any:
     return {name: _checked(f"the alternative `{name}`", tensors) for name, tensors in alternatives.items()}
 
 
-def _checked(what: str, given: Any) -> Mapping[str, Any]:
+def _checked(what: str, given: Any) -> dict[Any, Any]:
     tensors = _by_name(given)
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, _TENSORS):
@@ -191,5 +190,5 @@ def _checked(what: str, given: Any) -> Mapping[str, Any]:
     return tensors
 
 
-def _by_name(tensors: Any) -> Mapping[str, Any]:
+def _by_name(tensors: Any) -> dict[Any, Any]:
     return dict(tensors) if isinstance(tensors, Mapping) else {"input": tensors}

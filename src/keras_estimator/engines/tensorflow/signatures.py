@@ -165,8 +165,9 @@ def feature_spec(model: Any, spec: Any) -> Any:
     Raises:
         ExportError: nobody knows what the model takes.
     """
+    inputs = Ports(model).inputs
     if spec is None:
-        if Ports(model).inputs is None:
+        if inputs is None:
             raise ExportError(
                 f"nothing says what `{model.name}` takes",
                 found="a subclassed model that was never called",
@@ -176,6 +177,8 @@ def feature_spec(model: Any, spec: Any) -> Any:
             )
         declared = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
         spec = tf.nest.map_structure(_spec_of_input, declared)
+    if isinstance(spec, Mapping) and inputs is not None and set(inputs) <= set(spec):
+        spec = {name: spec[name] for name in inputs}  # the data may have more columns than the model takes
     return tf.nest.map_structure(_any_batch, spec)
 
 

@@ -1,12 +1,12 @@
 """Look through a traced graph: who owns what it captures, what it writes, and where it calls Python.
 
-Private parts of TensorFlow that are touched here: `Graph._get_function` and
-`TrackableResource._resource_handle` (tests/test_traced_graph.py).
+Private parts of TensorFlow that are touched here: `Graph._get_function`, and `_parent_trackable` of the
+handle of a variable or table (tests/test_traced_graph.py).
 """
 
 from __future__ import annotations
 
-import gc
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +19,7 @@ from keras_estimator.model.user_lines import UserLine
 
 _CALLBACKS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 _READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp"})
+_HANDLES = (tf.resource, tf.variant)
 _PACKAGES = ("tensorflow", "keras", "optree", "wrapt", "numpy", "keras_estimator")
 
 
@@ -65,36 +66,30 @@ def owners(graphs: Iterable[Any], variables: Mapping[str, Any]) -> dict[str, Any
     Args:
         graphs: Traced graphs.
         variables: What is known to belong to the model, by path.
+
+    Raises:
+        ExportError: something that they use is gone, or is nothing that can be saved.
     """
-    graphs = list(graphs)
-    wanted = {id(outer) for graph in graphs for outer, _ in graph.captures if outer.dtype == tf.resource}
-    known = {id(variable.handle): (path, variable) for path, variable in variables.items()}
-    for graph in graphs:
-        for variable in graph.variables:
-            known.setdefault(id(variable.handle), (f"unreached/{variable.name.partition(':')[0]}", variable))
-    if wanted - known.keys():
-        known |= _somewhere(wanted - known.keys())
+    paths = {id(variable.handle): path for path, variable in variables.items()}
+    handles = {id(outer): outer for graph in graphs for outer, _ in graph.captures if outer.dtype in _HANDLES}
     found: dict[str, Any] = {}
-    for handle, (path, thing) in known.items():
-        if handle in wanted:
-            found[path if path not in found else f"{path}~{len(found)}"] = thing
+    for key, handle in handles.items():
+        owner = getattr(handle, "_parent_trackable", lambda: None)()
+        if owner is None:
+            raise ExportError(
+                "the model uses something that cannot be saved",
+                found=_name_of(handle),
+                expected="variables and lookup tables that live as long as the model",
+                fix="make it once, outside of the function that uses it, and keep it in an attribute of a layer",
+            )
+        name = owner.name.partition(":")[0] if isinstance(owner, tf.Variable) else type(owner).__name__
+        found[paths.get(key) or f"unreached/{len(found)}_{name}"] = owner
     return found
 
 
-def _somewhere(handles: set[int]) -> dict[int, tuple[str, Any]]:
-    """Find the Python objects of resources that no path of the model leads to, such as tables in a closure."""
-    found = {}
-    for thing in gc.get_objects():
-        cls = type(thing)  # isinstance would ask proxies, and wake them up
-        if issubclass(cls, tf.saved_model.experimental.TrackableResource):
-            handle = getattr(thing, "_resource_handle", None)
-        elif issubclass(cls, tf.Variable):
-            handle = getattr(thing, "handle", None)
-        else:
-            continue
-        if id(handle) in handles:
-            found[id(handle)] = (f"unreached/{cls.__name__}", thing)
-    return found
+def _name_of(handle: Any) -> str:
+    named = re.search(r'name="([^"]+)"', str(handle))
+    return f"{named[1]}, whose Python object is gone" if named else str(handle)
 
 
 def _operations(graph: Any, captured: Mapping[str, Any]) -> Iterator[tuple[Any, list[Any]]]:

@@ -1,0 +1,46 @@
+"""These fail when Keras changes what we touch of its inside."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras_estimator.model import keras_private
+
+L = keras.layers
+
+
+def test_the_storage_of_a_variable_is_the_backends_variable() -> None:
+    variable = keras.Variable(1.0)
+    assert isinstance(keras_private.storage_of(variable), tf.Variable)
+
+
+def test_all_layers_are_the_model_and_those_in_it() -> None:
+    inner = keras.Sequential([L.Input((2,)), L.Dense(1)])
+    model = keras.Sequential([L.Input((2,)), inner])
+    assert keras_private.all_layers(model)[0] is model
+    assert set(keras_private.all_layers(model)) >= {model, inner, inner.layers[0]}
+
+
+def test_compile_makes_something_anew() -> None:
+    model = keras.Sequential([L.Input((2,)), L.Dense(1)])
+    model.compile("sgd", "mse")
+    before = keras_private.compiled_as(model)
+    assert keras_private.compiled_as(model) is before
+    model.compile(model.optimizer, "mae")
+    assert keras_private.compiled_as(model) is not before
+
+
+def test_a_raw_variable_becomes_a_weight_without_a_copy() -> None:
+    layer = L.Dense(1)
+    model = keras.Sequential([L.Input((2,)), layer])
+    raw = tf.Variable([1.0, 2.0])
+    keras_private.own_as_weight(layer, raw, "raw")
+    assert len(model.trainable_weights) == 3
+    raw.assign([3.0, 4.0])
+    np.testing.assert_array_equal(model.trainable_weights[-1].numpy(), [3.0, 4.0])
+
+
+def test_a_whole_model_is_not_half_built() -> None:
+    assert keras_private.shape_of_half_built(keras.Sequential([L.Input((2,)), L.Dense(1)])) is None
+    assert keras_private.shape_of_half_built(keras.Sequential([L.Dense(1)])) is None
