@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from typing import IO, TYPE_CHECKING, Any, TextIO, cast
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast, cast
 
 from keras_estimator.hooks.hook import Cadence, Hook, Run
 from keras_estimator.hooks.reporting import StepCounter, shown, shown_rate
@@ -83,7 +83,7 @@ class ProgressBar(Hook):
             TimeRemainingColumn(),
             console=Console(file=cast("IO[str]", self._stream), force_terminal=True),
             auto_refresh=False,
-            redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),  # what goes to a file stays out of this
+            redirect_stdout=_is_terminal(sys.stdout),  # what goes to a file stays out of this
         )
         self._bar.start()
         self._task = self._bar.add_task(_place(run), completed=run.step, total=run.last_step, report="")
@@ -118,7 +118,7 @@ class _QuietStream:
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        return self._stream is not None and self._stream.isatty()
+        return _is_terminal(self._stream)
 
     def write(self, text: str) -> int:
         try:
@@ -139,7 +139,11 @@ class _QuietStream:
 def _can_draw(stream: TextIO | None) -> bool:
     if os.environ.get("CI", "").lower() not in ("", "0", "false") or os.environ.get("TERM") == "dumb":
         return False
-    return stream is not None and stream.isatty()
+    return _is_terminal(stream)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def _place(run: Run) -> str:

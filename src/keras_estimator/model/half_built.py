@@ -58,17 +58,22 @@ def _build(part: keras.Sequential) -> None:
 def _why(part: keras.Sequential) -> EstimatorError:
     """Return the error that tells which layer gives up, and on which line."""
     tensor = keras.Input(batch_shape=shape_of_half_built(part), dtype=part.input_dtype)
+    failure: BaseException = NotImplementedError()
     for layer in part.layers:
         try:
             tensor = layer(tensor)
-        except Exception as error:  # whatever the user's code raises
-            return explain(error) or _gave_up(part, layer, error)
-    raise AssertionError(part.name)
+        except Exception as error:  # noqa: BLE001 - whatever the code of the user raises
+            failure = error
+            break
+    return explain(failure) or _gave_up(part, layer, failure)
 
 
 def _gave_up(part: keras.Sequential, layer: Any, error: BaseException) -> ModelError:
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner  # Keras wraps what the user's code raised, sometimes twice
+    # Keras wraps what the user's code raised, sometimes twice: the innermost with a line tells most.
+    wrapped = [error]
+    while (inner := wrapped[-1].__cause__ or wrapped[-1].__context__) is not None:
+        wrapped.append(inner)
+    error = next((each for each in reversed(wrapped) if line_of(each) is not None), error)
     line = line_of(error)
     said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     where = f"`{line.text}` ({line.file}, line {line.number}): " if line is not None else ""

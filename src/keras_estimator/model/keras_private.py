@@ -29,7 +29,8 @@ def shape_of_half_built(model: keras.Sequential) -> Sequence[int | None] | None:
     first = next(iter(model._layers), None)
     if not isinstance(first, keras.layers.InputLayer) or not model.built or model._functional is not None:
         return None
-    return first.batch_shape  # type: ignore[no-any-return]
+    shape: Sequence[int | None] = first.batch_shape
+    return shape
 
 
 def own_as_weight(owner: keras.Layer, raw: Any, name: str) -> None:

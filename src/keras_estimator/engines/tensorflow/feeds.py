@@ -11,7 +11,6 @@ DataLoaders); tests/test_feeds.py fails when it changes.
 from __future__ import annotations
 
 import threading
-import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -118,7 +117,7 @@ class IteratorFeed:
         self._iterator: Any = None
         self._dataset = self._pass(0)
         cardinality = int(self._dataset.cardinality())
-        self._length = cardinality if cardinality >= 0 else None
+        self._length = cardinality if cardinality >= 0 else getattr(self._adapter, "num_batches", None)
         self.spec = self._dataset.element_spec
 
     def seek(self, position: Position) -> None:
@@ -135,7 +134,7 @@ class IteratorFeed:
         if isinstance(self._data, Arrays):
             return _sparse_rows(self._data, number)
         if self._adapter is None or _is_plain(self._data):
-            self._adapter = _adapter((batch for batch in self._data) if _is_plain(self._data) else self._data)
+            self._adapter = _adapter(_tuples(self._data) if _is_plain(self._data) else self._data)
         else:
             self._adapter.on_epoch_end()
         self._adapter.on_epoch_begin()
@@ -206,7 +205,13 @@ def open_feed(source: Source) -> AnyFeed:
 def _is_plain(data: Any) -> bool:
     """Tell whether `data` are batches one after the other, of no type that Keras knows."""
     known = any(base.__name__ in ("PyDataset", "DataLoader") for base in type(data).__mro__)
-    return not known and not isinstance(data, types.GeneratorType) and isinstance(data, Iterable)
+    return not known and isinstance(data, Iterable)
+
+
+def _tuples(batches: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    """Yield batches as Keras wants them of a generator."""
+    for batch in batches:
+        yield batch if isinstance(batch, tuple) else (batch,)
 
 
 def _adapter(data: Any) -> Any:

@@ -1,10 +1,12 @@
-"""Let an int tf.Variable meet a float tensor, as Keras variables and NumPy do.
+"""Let an integer tf.Variable meet a floating tensor, as Keras's own variables do.
 
-    x * self.counter        TensorFlow: a TypeError, as the dtypes differ        here: float32, and one warning
+    x * self.counter        TensorFlow: an error, as the dtypes differ        here: float32, and one warning
 
-A `tf.Variable(0)` is int32, and TensorFlow's operators never promote. Keras's variables do. While this is
-installed, the operators of tensors and variables cast an integer variable to the dtype of the floating
-tensor it meets. Nothing that worked before changes: these combinations only ever raised.
+A `tf.Variable(0)` is int32, and TensorFlow's operators never promote. Once this is installed, the operators
+of tensors and variables read an integer variable in the dtype of the floating tensor it meets, or in Keras's
+`floatx` if it meets a Python float. Only that changes, and only that has always been an error.
+
+The operators are attributes of two classes of TensorFlow; tests/test_variable_reads.py fails if they move.
 """
 
 from __future__ import annotations
@@ -14,57 +16,71 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from keras_estimator.errors import EstimatorWarning
-from keras_estimator.model.user_lines import running_line
+from keras_estimator.model.user_lines import running_frame, running_line
 
-_OPERATORS = [
-    f"__{side}{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow") for side in ("", "r")
-] + ["__lt__", "__le__", "__gt__", "__ge__"]
+_ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")
+OPERATORS = (
+    *(f"__{name}__" for name in _ARITHMETIC),
+    *(f"__r{name}__" for name in _ARITHMETIC),
+    *("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"),
+)
 _told: set[tuple[str, int]] = set()
 
 
 @functools.cache
 def install() -> None:
     """Let integer variables promote from now on, in this process."""
-    variable = next(cls for cls in type(tf.Variable(0)).__mro__ if "__mul__" in vars(cls))
-    for cls in (tf.Tensor, variable):
-        for name in _OPERATORS:
-            original = getattr(cls, name, None)
-            if original is not None:
-                setattr(cls, name, _promoting(original, name))
+    for cls in (tf.Tensor, tf.Variable):
+        for name in OPERATORS:
+            setattr(cls, name, _promoting(getattr(cls, name), name))
 
 
 def _promoting(original: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(original)
-    def operator(left: Any, right: Any, *rest: Any) -> Any:
-        if _is_int_variable(right) and _is_floating(left):
-            return original(left, _read_as(right, left.dtype), *rest)
-        if _is_int_variable(left) and _is_floating(right):
-            return getattr(_read_as(left, right.dtype), name)(right, *rest)
-        return original(left, right, *rest)
+    def operator(self: Any, other: Any) -> Any:
+        if _is_integer_variable(other) and (dtype := _floating(self)):
+            return original(self, _read(other, dtype))
+        if _is_integer_variable(self) and (dtype := _floating(other)):
+            return getattr(_read(self, dtype), name)(other)
+        return original(self, other)
 
     return operator
 
 
-def _is_int_variable(thing: Any) -> bool:
+def _is_integer_variable(thing: Any) -> bool:
     return isinstance(thing, tf.Variable) and thing.dtype.is_integer
 
 
-def _is_floating(thing: Any) -> bool:
-    return isinstance(thing, tf.Tensor | tf.Variable) and thing.dtype.is_floating
+def _floating(thing: Any) -> tf.DType | None:
+    """Return the dtype of a floating tensor, variable or Python float; None for everything else."""
+    if isinstance(thing, tf.Tensor | tf.Variable):
+        return thing.dtype if thing.dtype.is_floating else None
+    # No subclasses: TensorFlow takes a np.float64 as it takes an array, and always has.
+    return tf.as_dtype(keras.config.floatx()) if type(thing) is float else None
 
 
-def _read_as(variable: tf.Variable, dtype: tf.DType) -> tf.Tensor:
+def _read(variable: tf.Variable, dtype: tf.DType) -> tf.Tensor:
     line = running_line()
     if (line.file, line.number) not in _told:
         _told.add((line.file, line.number))
+        name = _attribute(variable)
         text = (
-            f"{line}: the {variable.dtype.name} variable `{variable.name}` meets a {dtype.name} tensor in "
-            f"`{line.text}`; TensorFlow refuses that, and it is read as {dtype.name}. To make it right everywhere: "
-            'self.add_weight(name="counter", shape=(), dtype="int32", initializer="zeros", trainable=False) '
-            "in the place of tf.Variable(0, trainable=False)"
+            f"{line}: the {variable.dtype.name} variable `{name}` meets {dtype.name} in `{line.text}`; TensorFlow "
+            f"refuses that, so it is read as {dtype.name}; to mend it, and to have it saved with the weights: "
+            f'self.{name} = self.add_weight(name="{name}", shape={tuple(variable.shape)}, '
+            f'dtype="{variable.dtype.name}", initializer="zeros", trainable=False)'
         )
         warnings.warn_explicit(text, EstimatorWarning, line.file, line.number)
     return tf.cast(variable, dtype)
+
+
+def _attribute(variable: tf.Variable) -> str:
+    """Return the name of the attribute that holds `variable` in the object whose method is running."""
+    frame = running_frame()
+    owner = frame.f_locals.get("self") if frame is not None else None
+    held = (name for name, value in getattr(owner, "__dict__", {}).items() if value is variable)
+    return str(next(held, variable.name.partition(":")[0]))
