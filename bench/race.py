@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -117,8 +116,9 @@ def race(
     """
     results: dict[str, dict[str, Any]] = {}
     with _workers(workload, pythons) as workers:
-        _in_turn("preparing", workers, results, say, lambda worker: _prepared(worker, workload, effort))
         steps = workload.quick_steps if effort.quick else workload.steps
+        _in_turn("starting", workers, results, say, lambda worker: worker.answer())
+        _in_turn("warming up", workers, results, say, lambda worker: _warmed_up(worker, workload, steps))
         for number in range(effort.rounds):
             title = f"round {number + 1} of {effort.rounds}"
             _in_turn(title, workers, results, say, lambda worker: worker.ask(do="train", steps=steps, secs=effort.secs))
@@ -162,25 +162,18 @@ def _in_turn(
             filed.update(answer)
 
 
-def _prepared(worker: Worker, workload: Workload, effort: Effort) -> dict[str, Any]:
-    """Wait until it is there, and let it trace and compile: two calls, as the second may still differ."""
-    versions = worker.answer()
+def _warmed_up(worker: Worker, workload: Workload, steps: int) -> dict[str, Any]:
+    """Let it trace and compile: two calls, as the second may still differ from those that follow."""
     first = worker.ask(do="train", steps=workload.quick_steps, secs=0)
-    worker.ask(do="train", steps=workload.quick_steps if effort.quick else workload.steps, secs=0)
-    return versions | {"first_call_secs": first["wall"]}
+    worker.ask(do="train", steps=steps, secs=0)
+    return {"first_call_secs": first["wall"]}
 
 
 def _calls(worker: Worker, effort: Effort) -> dict[str, Any]:
     """Measure the calls around the training, and the memory of it all."""
-    memory = worker.ask(do="memory")  # Before `own_time`, which makes a second model.
-    own = worker.ask(do="own_time", times=effort.times)
     calls = {
         what: worker.ask(do="call", what=what, times=effort.times, secs=effort.call_secs)["seconds"]
         for what in ("evaluate", "predict", "predictor")
     }
-    return {"calls": calls, "own_secs": own} | memory
-
-
-def this_python() -> Path:
-    """Return the interpreter of the contenders that live in our environment."""
-    return Path(sys.executable)
+    memory = worker.ask(do="memory")  # Before `own_time`, which makes a second model.
+    return {"calls": calls, "own_secs": worker.ask(do="own_time", times=effort.times)} | memory

@@ -1,1 +1,1 @@
-"""A model of handwritten digits is killed in training, goes on, is compared with `fit`, and is served."""
+"""The demo: a model that no config can carry is trained, killed, trained on, compared with `fit`, and served."""
