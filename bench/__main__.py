@@ -20,7 +20,7 @@ from bench.summary import OURS, OURS_ARRAYS, summarize, targets
 from bench.workloads import WORKLOADS
 
 _PEERS = ("fit", "fit50", "loop", "original", "fit-arrays", "fit50-arrays")
-_QUICK = {"rounds": 2, "secs": 0.0, "times": 3, "call_secs": 0.0, "quick": True}
+_QUICK = Effort(rounds=2, secs=0.0, times=3, call_secs=0.0, quick=True)
 # Progress goes to stderr, so that `--json` leaves only JSON on stdout.
 _progress = Console(stderr=True)
 
@@ -33,7 +33,8 @@ def _chosen(given: str, known: tuple[str, ...], option: str) -> list[str]:
     names = [name for name in given.split(",") if name]
     unknown = [name for name in names if name not in known]
     if unknown or not names:
-        raise typer.BadParameter(f"{', '.join(unknown) or 'nothing'} is not among {', '.join(known)}", param_hint=option)
+        problem = f"{', '.join(unknown) or 'nothing'} is not among {', '.join(known)}"
+        raise typer.BadParameter(problem, param_hint=option)
     return names
 
 
@@ -78,14 +79,15 @@ def _measure(models: list[str], peers: list[str], effort: Effort) -> dict[str, A
     for model in models:
         workload = WORKLOADS[model]
         steps = workload.quick_steps if effort.quick else workload.steps
-        measured = race(workload, pythons, effort, lambda line, model=model: _say(f"{model}, {line}"))
+        measured = race(workload, pythons, effort, _say)
         about = {"title": workload.title, "batch_size": workload.batch_size, "steps_per_call": steps}
         results["workloads"][model] = about | summarize(measured)
-    results["targets"] = targets(results["workloads"])
+    results["targets"] = [] if effort.quick else targets(results["workloads"])
     return results
 
 
 def main(
+    *,
     models: Annotated[str, typer.Option(help="Which models, by comma.")] = ",".join(WORKLOADS),
     peers: Annotated[str, typer.Option(help="Which peers, by comma.")] = ",".join(_PEERS),
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender.")] = 5,
@@ -96,7 +98,7 @@ def main(
 ) -> None:
     """Measure keras-estimator against fit, a hand-written loop and the original, taking turns in one run."""
     chosen = _chosen(models, tuple(WORKLOADS), "--models"), _chosen(peers, _PEERS, "--peers")
-    results = _measure(*chosen, Effort(**_QUICK) if quick else Effort(rounds=rounds))
+    results = _measure(*chosen, _QUICK if quick else Effort(rounds=rounds))
     out.mkdir(parents=True, exist_ok=True)
     written = [out / "latest.json"]
     written[0].write_text(json.dumps(results, indent=1) + "\n")

@@ -144,7 +144,7 @@ class Ours(Contender):
         super().__init__(workload)
         ke = importlib.import_module("keras_estimator")
 
-        class Stopwatch(ke.Hook):  # type: ignore[misc]  # the class comes with the import
+        class Stopwatch(ke.Hook):  # type: ignore[misc,name-defined]  # the class comes with the import
             def begin(self, run: Any) -> None:
                 self.began = time.perf_counter()
 
@@ -196,7 +196,7 @@ class Original(Contender):
         super().__init__(workload)
         tf = self.tf
 
-        class Stopwatch(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]  # the class comes with the import
+        class Stopwatch(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc,name-defined]  # the class comes with the import
             def after_create_session(self, session: Any, coord: Any) -> None:
                 self.began = time.perf_counter()
 

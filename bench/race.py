@@ -57,6 +57,7 @@ class Worker:
 
     def __init__(self, name: str, workload: Workload, python: Path, log: IO[str]) -> None:
         self.name = name
+        self.workload = workload
         self._log = log
         # All contenders run on the processor: TensorFlow 2.15 would not find today's CUDA.
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
@@ -148,7 +149,7 @@ def _in_turn(
 ) -> None:
     """Measure each worker once and file the answer; one that fails takes no further part."""
     for worker in list(workers):
-        say(f"{title}: {worker.name}")
+        say(f"{worker.workload.name}, {title}: {worker.name}")
         try:
             answer = measure(worker)
         except WorkerError as error:

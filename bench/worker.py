@@ -65,7 +65,8 @@ def _own_time(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
             model.test_step(batch)
 
     predict = tf.function(lambda: model(batch[0], training=False))
-    return {name: _median_seconds(call, request["times"]) for name, call in (("evaluate", evaluate), ("predict", predict))}
+    calls = {"evaluate": evaluate, "predict": predict}
+    return {name: _median_seconds(call, request["times"]) for name, call in calls.items()}
 
 
 def _median_seconds(call: Callable[[], Any], times: int) -> float:
@@ -99,7 +100,7 @@ def main() -> None:
         for line in sys.stdin:
             request = json.loads(line)
             print(json.dumps(_ANSWERS[request["do"]](contender, request)), file=answers)
-    except Exception:
+    except Exception:  # noqa: BLE001  # whatever it is, the other process reports it
         error = traceback.format_exc()
         print(error, file=sys.stderr)
         print(json.dumps({"error": error}), file=answers)

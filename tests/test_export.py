@@ -303,6 +303,19 @@ def input_shape(folder: str, name: str) -> list[int | None]:
     return signature.structured_input_signature[1][name].shape.as_list()
 
 
+class Recording(layers.LSTM):
+    def call(self, *args, **kwargs):
+        self.seen = (*getattr(self, "seen", ()), self.use_cudnn)
+        return super().call(*args, **kwargs)
+
+
+def test_recurrent_layers_are_exported_without_cudnn_which_a_server_may_not_have_and_keep_it_here(tmp_path: Path):
+    model = keras.Sequential([keras.Input((5, 3)), layers.Bidirectional(Recording(2))])
+    exported(model, tmp_path)
+    forward = model.layers[0].forward_layer
+    assert (forward.seen[-1], forward.use_cudnn) == (False, "auto")
+
+
 def test_extra_assets_are_copied_below_assets_extra(tmp_path: Path):
     (tmp_path / "labels.txt").write_text("cat\ndog\n", encoding="utf-8")
     folder = exported(dense_model(), tmp_path, assets_extra={"lists/labels.txt": tmp_path / "labels.txt"})

@@ -136,9 +136,11 @@ class Checkpoints:
             return []
         found = {}
         for name in names:
-            match = _FOLDER_NAME.fullmatch(name)
-            if match and (self.folder / name).is_dir():
-                found[int(match[1])] = self.folder / name
+            match, path = _FOLDER_NAME.fullmatch(name), self.folder / name
+            if match and not path.exists():
+                return self.list()  # a writer has moved on in the meantime
+            if match and path.is_dir():
+                found[int(match[1])] = path
         return [Checkpoint(step, path) for step, path in sorted(found.items())]
 
     def latest(self) -> Checkpoint | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import keras
 
 from keras_estimator.console import show_log
-from keras_estimator.errors import ConfigError, ModelError
+from keras_estimator.errors import ConfigError, EstimatorWarning, ModelError
 from keras_estimator.estimator import Estimator
 from keras_estimator.run_config import RunConfig
 
@@ -77,7 +78,8 @@ def model_to_estimator(  # noqa: PLR0913 - the arguments of the original
 
 
 def _is_other_model(thing: Any) -> bool:
-    return hasattr(thing, "train_on_batch")  # tf_keras; the engine's error says what it is
+    """Tell whether `thing` can be called but builds nothing: a layer, or a model of tf_keras."""
+    return isinstance(thing, keras.Layer) or hasattr(thing, "train_on_batch")
 
 
 def _check_format(checkpoint_format: str | None) -> None:
@@ -94,12 +96,21 @@ def _check_format(checkpoint_format: str | None) -> None:
 
 
 def _loaded(path: str | Path, custom_objects: Mapping[str, Any] | None) -> Any:
+    options = {"custom_objects": dict(custom_objects or {}), "safe_mode": True}
     try:
-        return keras.saving.load_model(path, custom_objects=dict(custom_objects or {}), safe_mode=True)
+        return keras.saving.load_model(path, **options)
     except (ValueError, TypeError, OSError) as error:
-        raise ModelError(
-            f"no model can be loaded from {path}",
-            found=str(error).strip().partition("\n")[0],
-            expected="a .keras or .h5 file whose classes are known, without Python lambdas",
-            fix="pass custom_objects={'Name': Name}, or build the model in code and pass it as keras_model",
-        ) from error
+        reason = str(error).strip().partition("\n")[0]
+        try:
+            # Keras cannot read the names of losses that it wrote into an .h5 file itself.
+            model = keras.saving.load_model(path, compile=False, **options)
+        except (ValueError, TypeError, OSError):
+            raise ModelError(
+                f"no model can be loaded from {path}",
+                found=reason,
+                expected="a .keras or .h5 file whose classes are known, without Python lambdas",
+                fix="pass custom_objects={'Name': Name}, or build the model in code and pass it as keras_model",
+            ) from error
+    text = f"{path} was loaded without optimizer and loss ({reason}); call estimator.model.compile(...) to train"
+    warnings.warn(text, EstimatorWarning, stacklevel=3)
+    return model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dis
 import functools
 import importlib
 import re
@@ -23,6 +22,7 @@ from keras_estimator.errors import ConfigError, EstimatorError, NonFiniteLossErr
 from keras_estimator.hooks.saving import SavingListener
 from keras_estimator.hooks.stopping import StopAtStep
 from keras_estimator.model import numpy_calls
+from keras_estimator.model.user_lines import instruction_of
 from keras_estimator.run_config import ModeKeys, RunConfig
 
 _ESTIMATOR = {
@@ -152,9 +152,8 @@ def _module(name: str, names: dict[str, Any]) -> types.ModuleType:
             fix=next(instead, "tf.keras.estimator.model_to_estimator turns any Keras model into an Estimator"),
         )
         # `from module import name` forgets the text of an AttributeError, but not that of an ImportError.
-        caller = sys._getframe(1)
-        is_import = dis.opname[caller.f_code.co_code[caller.f_lasti]] == "IMPORT_FROM"
-        kind = ImportError if is_import else AttributeError
+        caller = sys._getframe(1)  # noqa: SLF001 - the documented way to look at the caller
+        kind = ImportError if instruction_of(caller) == "IMPORT_FROM" else AttributeError
         raise kind(str(text))
 
     vars(module)["__getattr__"] = missing

@@ -128,7 +128,6 @@ def train(folder: Path) -> ke.Estimator:
 
 def train_and_export(folder: Path) -> None:
     """Train from wherever the files of the run stand, and write the model for serving."""
-    folder.mkdir(parents=True, exist_ok=True)
     train(folder).export_saved_model(folder / "export")
 
 

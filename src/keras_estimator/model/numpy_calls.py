@@ -15,7 +15,6 @@ Why this way: docs/decisions/0003-numpy-on-tensors.md
 from __future__ import annotations
 
 import contextlib
-import dis
 import functools
 import logging
 import re
@@ -23,7 +22,6 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from types import FrameType
 from typing import Any
 
 import keras
@@ -33,7 +31,7 @@ from keras_estimator.errors import EstimatorWarning, NumpyCallError
 from keras_estimator.model.numpy_checks import agreement, compared
 from keras_estimator.model.numpy_counterparts import NumpyCall, counterpart_of, with_matching_dtypes
 from keras_estimator.model.tensor_kinds import is_symbolic, is_tensor, tensor_kinds
-from keras_estimator.model.user_lines import line_of, running_line
+from keras_estimator.model.user_lines import instruction_of, line_of, running_line
 
 # `array * tensor` arrives as np.multiply(array, tensor): the tensor's own operator decides what it means.
 _OPERATORS = {
@@ -198,10 +196,11 @@ def _eager_is_on() -> bool:
 def _array_ufunc(self: Any, ufunc: Any, method: str, /, *inputs: Any, **kwargs: Any) -> Any:
     if method == "__call__" and len(inputs) == 2:
         # `array += tensor` asks for the result in the array; it has always bound the name to a tensor instead.
-        out = kwargs.get("out", ())
-        if len(out) == 1 and out[0] is inputs[0] and _is_operator(sys._getframe(1)):  # noqa: SLF001
+        caller = sys._getframe(1)  # noqa: SLF001 - the documented way to look at the caller
+        is_in_place = kwargs.keys() == {"out"} and kwargs["out"][0] is inputs[0]
+        if is_in_place and instruction_of(caller) == "BINARY_OP":
             kwargs = {}
-        result = _by_operator(ufunc, *inputs) if not kwargs else NotImplemented
+        result = NotImplemented if kwargs else _by_operator(ufunc, *inputs)
         if result is not NotImplemented:
             return result
     return _run(NumpyCall(ufunc, method, inputs, kwargs))
@@ -215,10 +214,6 @@ def _array_function(
     kwargs: Mapping[str, Any],
 ) -> Any:
     return _run(NumpyCall(function, "__call__", tuple(args), dict(kwargs)))
-
-
-def _is_operator(frame: FrameType) -> bool:
-    return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "BINARY_OP"
 
 
 def _by_operator(ufunc: Any, left: Any, right: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import dis
 import linecache
 import re
 import sys
@@ -54,6 +55,11 @@ def running_line() -> UserLine:
         return UserLine("<console>", 0)
     here = UserLine(frame.f_code.co_filename, frame.f_lineno)
     return _line_before_autograph() or here if _GENERATED in here.file else here
+
+
+def instruction_of(frame: FrameType) -> str:
+    """Return what a frame is doing: `CALL`, `BINARY_OP` (`a + b` or `a += b`), `IMPORT_FROM` and so on."""
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]]
 
 
 def line_of(error: BaseException) -> UserLine | None:

@@ -81,15 +81,12 @@ def export_saved_model(  # noqa: PLR0913 - the arguments of the original, and wh
     base = _local(directory_base)
     wanted = answers(export_outputs)
     extra = _checked_assets(assets_extra)
-    entries, named, remarks = _entries(model, predict, spec, receiver_fn)
-    signatures = _signatures(entries, named, wanted)
-    remarks += _remarks_on_signatures(signatures)
-    graphs = [signature.function.graph for signature in signatures.values()]
-    for graph in graphs:
-        traced_graph.refuse_callbacks(graph)
-    owned = traced_graph.owners(graphs, ModelState(model).variables())
-    remarks += _remarks_on_writes(traced_graph.writes(signatures[DEFAULT].function.graph, owned))
-    with _aside(base) as folder:
+    with _portable(model), _aside(base) as folder:
+        entries, named, remarks = _entries(model, predict, spec, receiver_fn)
+        signatures = _signatures(entries, named, wanted)
+        remarks += _remarks_on_signatures(signatures)
+        owned = _checked_owners(model, signatures)
+        remarks += _remarks_on_writes(traced_graph.writes(signatures[DEFAULT].function.graph, owned))
         _write(folder, signatures, owned, as_text=as_text)
         _copy_assets(folder, extra)
         if verify:
@@ -101,6 +98,27 @@ def export_saved_model(  # noqa: PLR0913 - the arguments of the original, and wh
         final = _publish(folder)
     _LOG.info("exported to %s: %s", final, ", ".join(signatures))
     return final
+
+
+@contextlib.contextmanager
+def _portable(model: Any) -> Iterator[None]:
+    """Trace recurrent layers as operations that every server has: beside a GPU, Keras takes those of cuDNN."""
+    every = model._flatten_layers()  # noqa: SLF001 - Keras has no public walk over nested layers
+    free = [layer for layer in every if getattr(layer, "use_cudnn", None) == "auto"]
+    for layer in free:
+        layer.use_cudnn = False
+    try:
+        yield
+    finally:
+        for layer in free:
+            layer.use_cudnn = "auto"
+
+
+def _checked_owners(model: Any, signatures: Mapping[str, Signature]) -> dict[str, Any]:
+    graphs = [signature.function.graph for signature in signatures.values()]
+    for graph in graphs:
+        traced_graph.refuse_callbacks(graph)
+    return traced_graph.owners(graphs, ModelState(model).variables())
 
 
 def _entries(
@@ -214,7 +232,13 @@ def _write(folder: Path, signatures: Mapping[str, Signature], owned: Mapping[str
     root.weights = {name: thing for name, thing in owned.items() if isinstance(thing, tf.Variable)}
     root.resources = [thing for thing in owned.values() if not isinstance(thing, tf.Variable)]
     functions = {name: signature.function for name, signature in signatures.items()}
-    tf.saved_model.save(root, str(folder), signatures=functions)
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # it would tell where the temporary folder is
+    try:
+        tf.saved_model.save(root, str(folder), signatures=functions)
+    finally:
+        logger.setLevel(level)
     _finish_protocol(folder, signatures, as_text=as_text)
 
 

@@ -132,7 +132,7 @@ def _entry(graph_function: Any, name: str, tensors: Mapping[str, Any], features:
     fed = tf.nest.flatten(list(tensors.values()), expand_composites=True)
     try:
         pruned = graph_function.prune(fed, features)
-    except ValueError as error:
+    except Exception as error:  # TensorFlow's UnliftableError has no public name
         raise ExportError(
             "the features need a tensor that is not fed",
             found=str(error).splitlines()[0],

@@ -20,6 +20,7 @@ from keras_estimator.model.user_lines import UserLine
 _CALLBACKS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 _READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp"})
 _HANDLES = (tf.resource, tf.variant)
+_EXPORT = Path(__file__).with_name("export.py")
 _PACKAGES = ("tensorflow", "keras", "optree", "wrapt", "numpy", "keras_estimator")
 
 
@@ -115,10 +116,11 @@ def _functions(operation: Any) -> list[str]:
 
 def _line(operation: Any) -> UserLine | None:
     """Return the innermost line of the user's model that made the operation."""
-    homes = [Path(file).parent for name in _PACKAGES if (file := getattr(sys.modules.get(name), "__file__", None))]
+    homes = {Path(file).parent for name in _PACKAGES if (file := getattr(sys.modules.get(name), "__file__", None))}
     for entry in reversed(operation.traceback):
-        if Path(entry.filename).name == "export.py" and homes[-1] in Path(entry.filename).parents:
+        file = Path(entry.filename)
+        if file == _EXPORT:
             return None  # from here on outwards it is the call of export, not the model
-        if not any(home in Path(entry.filename).parents for home in homes):
+        if homes.isdisjoint(file.parents):
             return UserLine(entry.filename, entry.lineno)
     return None

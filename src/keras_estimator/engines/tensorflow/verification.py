@@ -90,7 +90,7 @@ def verify(folder: Path, signatures: Mapping[str, Signature], live: LiveModel, *
         except (ValueError, TypeError, tf.errors.OpError) as error:
             doubts.append(
                 f"the signature `{name}` loads, but was not compared with predict: the model does not take the "
-                f"inputs that were made up for it ({_in_one_line(error)}). "
+                f"inputs that were {'made up' if sample is None else 'given'} for it ({_in_one_line(error)}). "
                 "Call it once yourself: tf.saved_model.load(path).signatures"
                 f"[{name!r}]; verify=False leaves the comparison out."
             )

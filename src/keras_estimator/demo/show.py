@@ -1,0 +1,158 @@
+"""Run the demo: train, kill, go on, do the same without a kill and by `fit`, serve, and tell what came of it.
+
+    train ─▶ SIGKILL ─▶ the same command again ─▶ the same, never killed ─▶ fit ─▶ serve
+
+Each arrow leads to a process of its own, so nothing is carried over but by the files of the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from keras_estimator.checkpoints import Checkpoints
+from keras_estimator.errors import ConfigError, EstimatorError
+
+KILL_AFTER = 1100  # Of 1,800 steps; the newest checkpoint is then that of step 900.
+
+# Each of these folders belongs to one training.
+_KILLED, _UNKILLED, _FIT = "killed", "unkilled", "fit"
+_MARK = ".keras-estimator-demo"  # A folder with this file was written by a demo, and may be emptied by the next.
+_EXTRAS = {"tensorflow": "tensorflow", "sklearn": "demo", "matplotlib": "demo"}  # Which extra brings a package.
+
+# All that a process needs to serve the export: nothing of the model's code, not even Keras.
+_SERVE = """
+import sys, numpy as np, tensorflow as tf
+export, result, served = sys.argv[1:]
+signature = tf.saved_model.load(export).signatures["serving_default"]
+np.save(served, signature(image=tf.constant(np.load(result)["test_x"]))["digit"].numpy())
+"""
+
+
+def show(folder: Path) -> None:
+    """Run the demo, show what happens, print a table and draw a picture.
+
+    Args:
+        folder: Where everything is written; what an earlier demo left there is removed.
+
+    Raises:
+        ConfigError: packages are missing, or `folder` holds something else.
+        EstimatorError: a part of the demo failed.
+    """
+    _check_packages()
+    folder = folder.absolute()
+    _make_empty(folder)
+    console, seconds = Console(), []
+    with _part(console, seconds, "1. Train a model with a custom layer, NumPy in a Lambda and a hidden state; kill it"):
+        killed_at = _train_and_kill(folder)
+        console.show_cursor()  # The bar of the killed process has hidden it.
+        console.print(f"\n[bold red]SIGKILL[/] by step {killed_at:,}")
+    with _part(console, seconds, "2. The same command again: go on from the newest checkpoint, evaluate and export"):
+        _run("train_and_export", folder / _KILLED)
+    with _part(console, seconds, "3. The same training in another folder, never killed"):
+        _run("train", folder / _UNKILLED)
+    with _part(console, seconds, "4. The same training by fit: the same model, seed and batches"):
+        _run("fit", folder / _FIT)
+    with _part(console, seconds, "5. Serve the export in a process without the code of the model"):
+        _serve(folder)
+        summary = _summary(folder, seconds)
+        _draw(folder)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    console.print(_table(summary))
+    console.print(f"picture: {summary['picture']}", soft_wrap=True, highlight=False)
+
+
+def _check_packages() -> None:
+    missing = [name for name in _EXTRAS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            "the demo needs packages that are not installed",
+            found=f"no module named {' or '.join(missing)}",
+            expected="TensorFlow, scikit-learn (for the digits) and matplotlib (for the picture)",
+            fix=f'pip install "keras-estimator[{",".join(sorted({_EXTRAS[name] for name in missing}))}]"',
+        )
+
+
+def _make_empty(folder: Path) -> None:
+    is_empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not is_empty and not (folder / _MARK).is_file():
+        raise ConfigError(
+            "the folder of the demo holds something else",
+            found=str(folder),
+            expected="an empty folder, or one that an earlier demo wrote",
+            fix="keras-estimator demo --folder another-folder",
+        )
+    for name in (_KILLED, _UNKILLED, _FIT):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).mkdir(parents=True)
+    (folder / _MARK).touch()
+
+
+@contextlib.contextmanager
+def _part(console: Console, seconds: list[float], title: str) -> Iterator[None]:
+    console.rule(f"[bold]{title}", align="left")
+    began = time.monotonic()
+    yield
+    seconds.append(round(time.monotonic() - began, 1))
+    console.print(f"[dim]{seconds[-1]:.0f} s\n")
+
+
+def _command(part: str, folder: Path) -> list[str]:
+    return [sys.executable, "-m", "keras_estimator.demo.digits", part, str(folder)]
+
+
+def _environment() -> dict[str, str]:
+    # oneDNN is left out because it says in each process, whatever the level, that it is there.
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+    return {**quiet, **os.environ, "KERAS_BACKEND": "tensorflow"}
+
+
+def _train_and_kill(folder: Path) -> int:
+    """Start the training, kill it without warning in the middle, and return the last step it noted."""
+    command = _command("train_and_export", folder / _KILLED)
+    with subprocess.Popen(command, env=_environment()) as process:
+        while process.poll() is None and _last_step(folder) < KILL_AFTER:
+            time.sleep(0.005)
+        was_running = process.poll() is None
+        process.kill()
+    if not was_running or process.returncode == 0:
+        raise _failure(command, process.returncode, expected="a training that lasts until it is killed")
+    return _last_step(folder)
+
+
+def _run(part: str, folder: Path) -> None:
+    _finish(_command(part, folder))
+
+
+def _serve(folder: Path) -> None:
+    (export,) = (folder / _KILLED / "export").iterdir()
+    _finish([sys.executable, "-I", "-c", _SERVE, *map(str, (export, _result_file(folder, _KILLED), _served(folder)))])
+
+
+def _finish(command: list[str]) -> None:
+    code = subprocess.run(command, env=_environment(), check=False).returncode
+    if code:
+        raise _failure(command, code, expected="exit status 0")
+
+
+def _failure(command: list[str], code: int, *, expected: str) -> EstimatorError:
+    return EstimatorError(
+        "a part of the demo failed",
+        found=f"exit status {code}; what it said itself is above",
+        expected=expected,
+        fix=" ".join(command),
+    )
