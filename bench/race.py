@@ -82,11 +82,12 @@ class Worker:
             WorkerError: the worker failed or ended.
         """
         line = self._process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line) if line else {"error": "it ended"}
-        if "error" in answer:
+        if not line:  # It crashed; otherwise it would have said what is wrong.
             self._log.seek(0)
-            lines = self._log.read().splitlines() or [answer["error"]]
-            raise WorkerError("\n".join(lines[-_LAST_LINES:]))
+            line = json.dumps({"error": self._log.read() or "the process ended without a word"})
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise WorkerError("\n".join(answer["error"].splitlines()[-_LAST_LINES:]))
         return answer
 
     def close(self) -> None:

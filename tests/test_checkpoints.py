@@ -184,15 +184,17 @@ from keras_estimator.checkpoints import Checkpoints
 model_dir, first = sys.argv[1], int(sys.argv[2])
 dice = random.Random(first)
 checkpoints = Checkpoints(model_dir, keep_max=2)
-for round in range(25):
+secs = time.monotonic()
+checkpoints.write(0, {"a": np.zeros(20_000)}, {})
+secs = time.monotonic() - secs
+for round in range(15):
     child = os.fork()
     if not child:
         step = first
         while True:  # each step twice: the second time it replaces a checkpoint
             step += 1
             checkpoints.write(step // 2, {"a": np.full(20_000, step // 2)}, {})
-            os.write(1, b".")
-    time.sleep(dice.uniform(0.002, 0.06))
+    time.sleep(dice.uniform(0, 6 * secs))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     restored = Checkpoints(model_dir).newest_readable()
@@ -217,7 +219,7 @@ def test_a_writer_may_be_killed_at_any_moment(tmp_path: Path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[-1]) > 20
+    assert int(done.stdout.split()[-1]) > 0
 
 
 @pytest.mark.parametrize("place", ["before", "between", "after"])
@@ -258,7 +260,7 @@ def test_a_reader_beside_a_writer_never_sees_a_broken_one(tmp_path: Path):
     is_over = threading.Event()
 
     def keep_writing() -> None:
-        for step in range(1, 150):
+        for step in range(1, 60):
             write(writer, step // 3)  # every step three times: twice it is replaced
         is_over.set()
 

@@ -17,6 +17,7 @@ import dataclasses
 import os
 import re
 import shutil
+import stat
 import sys
 import time
 import warnings
@@ -137,9 +138,13 @@ class Checkpoints:
         found = {}
         for name in names:
             match, path = _FOLDER_NAME.fullmatch(name), self.folder / name
-            if match and not path.exists():
+            if match is None:
+                continue
+            try:
+                mode = path.lstat().st_mode
+            except FileNotFoundError:
                 return self.list()  # a writer has moved on in the meantime
-            if match and path.is_dir():
+            if stat.S_ISDIR(mode) or (stat.S_ISLNK(mode) and path.is_dir()):
                 found[int(match[1])] = path
         return [Checkpoint(step, path) for step, path in sorted(found.items())]
 
@@ -208,7 +213,7 @@ class Checkpoints:
         fresh.rename(target)
         flush(self.folder)
         if aside.exists():
-            _remove(aside)
+            self._discard(aside)
 
     def _tidy(self) -> None:
         """Clear what a killed writer left behind; with its lock gone, nobody is at it any more."""
@@ -219,6 +224,10 @@ class Checkpoints:
             elif prefix in (".writing", ".replaced", ".removing"):
                 _remove(path)
 
+    def _discard(self, path: Path) -> None:
+        # Renamed first: neither a reader nor a kill in the middle then meets half a checkpoint.
+        _remove(path.rename(self.folder / f".removing-{path.name}"))
+
     def _remove_old(self, kept: set[Path]) -> None:
         checkpoints = self.list()
         if not self.keep_max or len(checkpoints) <= self.keep_max:
@@ -227,8 +236,7 @@ class Checkpoints:
         names = {path.resolve() for path in kept | self._kept_for_good(old)}
         for checkpoint in old:
             if checkpoint.path.resolve() not in names:
-                # Renamed first, so that a kill in the middle leaves no half checkpoint.
-                _remove(checkpoint.path.rename(self.folder / f".removing-{checkpoint.path.name}"))
+                self._discard(checkpoint.path)
 
     def _kept_for_good(self, old: Sequence[Checkpoint]) -> set[Path]:
         """Choose one every so many hours; those chosen once are chosen again after a restart."""

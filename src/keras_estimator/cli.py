@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-import keras_estimator
+from keras_estimator import __version__
 from keras_estimator.errors import EstimatorError
 
 app = typer.Typer(
@@ -17,25 +18,34 @@ app = typer.Typer(
     add_completion=False,
 )
 
-_FOREIGN_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
-
-@app.callback(invoke_without_command=True)
-def version(*, version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
-    """Any Keras model, as it is, becomes an Estimator."""
-    if version:
-        typer.echo(keras_estimator.__version__)
+def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it with the value alone
+    if value:
+        typer.echo(__version__)
         raise typer.Exit
 
 
-@app.command(context_settings=_FOREIGN_ARGUMENTS)
-def run(
-    context: typer.Context, script: Annotated[Path, typer.Argument(metavar="SCRIPT", exists=True, dir_okay=False)]
+@app.callback()
+def options(
+    *, version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False
 ) -> None:
-    """Run an old SCRIPT [ARGS]... unchanged: tf.keras.estimator is there, and NumPy works on tensors."""
-    from keras_estimator.drop_in import run_script  # noqa: PLC0415 - it starts TensorFlow
+    """Any Keras model, as it is, becomes an Estimator."""
 
-    run_script(script, context.args)
+
+@app.command(context_settings={"allow_interspersed_args": False})  # From SCRIPT on, everything is the script's.
+def run(
+    context: typer.Context,
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", exists=True, dir_okay=False, show_default=False)],
+    args: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", show_default=False)] = None,
+) -> None:
+    """Run an old script unchanged: tf.keras.estimator is there, and NumPy works on tensors."""
+
+    def start() -> None:
+        from keras_estimator.drop_in import run_script  # noqa: PLC0415 - it starts TensorFlow
+
+        run_script(script, args or [])
+
+    context.obj.append(start)
 
 
 @app.command()
@@ -45,7 +55,7 @@ def demo(
     ),
 ) -> None:
     """Convert, train, kill, go on, export and serve a model of handwritten digits."""
-    from keras_estimator.demo import show  # noqa: PLC0415 - it starts Keras
+    from keras_estimator.demo.show import show  # noqa: PLC0415 - the other commands do without it
 
     try:
         show(folder)
@@ -55,8 +65,16 @@ def demo(
 
 
 def main() -> None:
-    """Run the command; what a script raises passes through with its traceback."""
-    app()
+    """Run the command; what a script raises passes through as if Python had run it."""
+    # Typer has answers of its own to Ctrl-C, EOFError and the like, so a script is started when it is done.
+    scripts: list[Callable[[], None]] = []
+    try:
+        app(obj=scripts)
+    except SystemExit as exit_:
+        if exit_.code or not scripts:
+            raise
+    for start in scripts:
+        start()
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ Each arrow leads to a process of its own, so nothing is carried over but by the 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from keras_estimator.checkpoints import Checkpoints
 from keras_estimator.errors import ConfigError, EstimatorError
@@ -58,19 +58,18 @@ def show(folder: Path) -> None:
     _make_empty(folder)
     console, seconds = Console(), []
     with _part(console, seconds, "1. Train a model with a custom layer, NumPy in a Lambda and a hidden state; kill it"):
-        killed_at = _train_and_kill(folder)
+        _train_and_kill(folder)
         console.show_cursor()  # The bar of the killed process has hidden it.
-        console.print(f"\n[bold red]SIGKILL[/] by step {killed_at:,}")
+        console.print(f"\n[bold red]SIGKILL[/] by step {_last_step(folder):,}")
     with _part(console, seconds, "2. The same command again: go on from the newest checkpoint, evaluate and export"):
-        _run("train_and_export", folder / _KILLED)
+        _finish(_command("train_and_export", folder / _KILLED))
     with _part(console, seconds, "3. The same training in another folder, never killed"):
-        _run("train", folder / _UNKILLED)
+        _finish(_command("train", folder / _UNKILLED))
     with _part(console, seconds, "4. The same training by fit: the same model, seed and batches"):
-        _run("fit", folder / _FIT)
+        _finish(_command("fit", folder / _FIT))
     with _part(console, seconds, "5. Serve the export in a process without the code of the model"):
         _serve(folder)
-        summary = _summary(folder, seconds)
-        _draw(folder)
+    summary = {**_summary(folder, seconds), "picture": str(_draw(folder))}
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     console.print(_table(summary))
     console.print(f"picture: {summary['picture']}", soft_wrap=True, highlight=False)
@@ -121,8 +120,8 @@ def _environment() -> dict[str, str]:
     return {**quiet, **os.environ, "KERAS_BACKEND": "tensorflow"}
 
 
-def _train_and_kill(folder: Path) -> int:
-    """Start the training, kill it without warning in the middle, and return the last step it noted."""
+def _train_and_kill(folder: Path) -> None:
+    """Start the training and kill it without warning, in the middle."""
     command = _command("train_and_export", folder / _KILLED)
     with subprocess.Popen(command, env=_environment()) as process:
         while process.poll() is None and _last_step(folder) < KILL_AFTER:
@@ -131,16 +130,12 @@ def _train_and_kill(folder: Path) -> int:
         process.kill()
     if not was_running or process.returncode == 0:
         raise _failure(command, process.returncode, expected="a training that lasts until it is killed")
-    return _last_step(folder)
-
-
-def _run(part: str, folder: Path) -> None:
-    _finish(_command(part, folder))
 
 
 def _serve(folder: Path) -> None:
     (export,) = (folder / _KILLED / "export").iterdir()
-    _finish([sys.executable, "-I", "-c", _SERVE, *map(str, (export, _result_file(folder, _KILLED), _served(folder)))])
+    files = (export, folder / _KILLED / "result.npz", folder / "served.npy")
+    _finish([sys.executable, "-I", "-c", _SERVE, *map(str, files)])
 
 
 def _finish(command: list[str]) -> None:
@@ -154,5 +149,87 @@ def _failure(command: list[str], code: int, *, expected: str) -> EstimatorError:
         "a part of the demo failed",
         found=f"exit status {code}; what it said itself is above",
         expected=expected,
-        fix=" ".join(command),
+        fix=shlex.join(command),
     )
+
+
+def _notes(folder: Path) -> list[list[dict[str, Any]]]:
+    """Return what each process of the killed training noted: where it began, then step and loss."""
+    path = folder / _KILLED / "losses.jsonl"
+    processes: list[list[dict[str, Any]]] = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else ():
+        if line.endswith("\n"):  # The last line may be half written.
+            note = json.loads(line)
+            if "begins_at" in note:
+                processes.append([])
+            processes[-1].append(note)
+    return processes
+
+
+def _last_step(folder: Path) -> int:
+    return max((note.get("step", 0) for process in _notes(folder) for note in process), default=0)
+
+
+def _result(folder: Path, name: str) -> dict[str, np.ndarray[Any, Any]]:
+    with np.load(folder / name / "result.npz") as arrays:
+        return dict(arrays)
+
+
+def _summary(folder: Path, seconds: list[float]) -> dict[str, Any]:
+    ours, fitted, served = _result(folder, _KILLED), _result(folder, _FIT), np.load(folder / "served.npy")
+    first, second = _notes(folder)
+    steps = second[-1]["step"]
+    resumed, unkilled = (Checkpoints(folder / name / "run").read(steps).state for name in (_KILLED, _UNKILLED))
+    weights = [name for name in ours if name.startswith("weight_")]
+    return {
+        "steps": steps,
+        "killed_at": first[-1]["step"],
+        "went_on_from": second[0]["begins_at"],
+        "arrays": len(unkilled),
+        "arrays_equal_to_unkilled": sum(_bits(resumed.get(name)) == _bits(unkilled[name]) for name in unkilled),
+        "accuracy": float(ours["accuracy"]),
+        "accuracy_of_fit": float(fitted["accuracy"]),
+        "accuracy_served": float(np.mean(served.argmax(axis=1) == ours["test_y"])),
+        "largest_weight_difference_to_fit": max(float(np.abs(ours[name] - fitted[name]).max()) for name in weights),
+        "largest_difference_served": float(np.abs(served - ours["predicted"]).max()),
+        "seconds": seconds,
+    }
+
+
+def _bits(array: np.ndarray[Any, Any] | None) -> tuple[Any, ...] | None:
+    return None if array is None else (array.dtype, array.shape, array.tobytes())
+
+
+def _draw(folder: Path) -> Path:
+    from keras_estimator.demo.picture import draw  # noqa: PLC0415 - matplotlib is an extra
+
+    first, second = _notes(folder)
+    ours = _result(folder, _KILLED)
+    figure = draw(
+        *(np.array([(note["step"], note["loss"]) for note in notes[1:]]) for notes in (first, second)),
+        went_on_from=second[0]["begins_at"],
+        images=ours["test_x"],
+        digits=ours["test_y"],
+        answers=np.load(folder / "served.npy").argmax(axis=1),
+    )
+    path = folder / "digits.png"
+    figure.savefig(path, dpi=100)
+    return path
+
+
+def _table(summary: dict[str, Any]) -> Table:
+    table = Table("what was done", "what came of it", Column("seconds", justify="right"), title="The demo in short")
+    texts = {
+        "train, and SIGKILL": "killed by step {killed_at:,} of {steps:,}",
+        "the same command again": "went on from step {went_on_from:,}; test accuracy {accuracy:.2%}",
+        "the same, never killed": "{arrays_equal_to_unkilled} of {arrays} arrays have the same bits",
+        "the same by fit": (
+            "test accuracy {accuracy_of_fit:.2%}; largest difference of a weight {largest_weight_difference_to_fit:.2g}"
+        ),
+        "serve the export": "test accuracy {accuracy_served:.2%}; largest difference {largest_difference_served:.2g}",
+    }
+    for (done, text), seconds in zip(texts.items(), summary["seconds"], strict=True):
+        table.add_row(done, text.format(**summary), f"{seconds:.0f}")
+    table.add_section()
+    table.add_row("", "", f"{sum(summary['seconds']):.0f}")
+    return table

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from typing import IO, TYPE_CHECKING, Any, TextIO, cast, cast
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from keras_estimator.hooks.hook import Cadence, Hook, Run
 from keras_estimator.hooks.reporting import StepCounter, shown, shown_rate

@@ -15,7 +15,7 @@ from typing import Any
 # What runs between a line of the user and the place where we look: never the line to name.
 _PACKAGES = frozenset({"absl", "keras", "keras_estimator", "numpy", "optree", "scipy", "tensorflow", "wrapt"})
 _FOREIGN = sys.stdlib_module_names | _PACKAGES
-_PROGRAMS = frozenset({"__main__", "keras_estimator.demo"})  # The demo is a user's program that we wrote.
+_PROGRAMS = frozenset({"__main__", "keras_estimator.demo.digits"})  # It is a user's program that we wrote.
 _GENERATED = "__autograph_generated_file"
 
 

@@ -1,0 +1,108 @@
+"""What an engine promises, beyond the numbers that tests/test_parity.py compares."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import keras_estimator as ke
+import numpy as np
+import pytest
+from keras_estimator.engines.engine import engine_for
+
+L = keras.layers
+X = np.random.RandomState(0).normal(size=(40, 3)).astype("float32")
+QUIET = ke.RunConfig(progress="off")
+
+
+def model(**options) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    built = keras.Sequential([L.Input((3,)), L.Dense(4, activation="tanh"), L.Dense(1)])
+    built.compile(optimizer="adam", loss="mse", **options)
+    return built
+
+
+def test_the_plan_follows_from_the_model_and_can_be_pinned() -> None:
+    assert engine_for(model(), QUIET).plan == "graph"
+    assert engine_for(model(jit_compile=True), QUIET).plan == "step"
+    assert engine_for(model(run_eagerly=True), QUIET).plan == "eager"
+    assert engine_for(model(), QUIET.replace(plan="step")).plan == "step"
+
+
+def test_all_plans_train_to_the_same_weights(tmp_path: Path) -> None:
+    found = {}
+    for plan in ("graph", "step", "eager"):
+        estimator = ke.model_to_estimator(model(), model_dir=tmp_path / plan, config=QUIET.replace(plan=plan))
+        found[plan] = estimator.train((X, X[:, :1]), steps=20).model.get_weights()
+    for plan in ("step", "eager"):
+        for one, other in zip(found[plan], found["graph"], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)  # XLA adds in another order
+
+
+def test_a_model_that_is_compiled_anew_gets_a_loop_of_its_own(tmp_path: Path) -> None:
+    given = model()
+    estimator = ke.model_to_estimator(given, model_dir=tmp_path, config=QUIET)
+    estimator.train((X, X[:, :1]), steps=2)
+    assert estimator.evaluate((X, X[:, :1]))["loss"] == pytest.approx(given.evaluate(X, X[:, :1], verbose=0))
+    given.compile(given.optimizer, "mae")
+    assert estimator.evaluate((X, X[:, :1]))["loss"] == pytest.approx(given.evaluate(X, X[:, :1], verbose=0))
+    estimator.train((X, X[:, :1]), steps=2)
+
+
+def test_another_backend_is_refused() -> None:
+    code = (
+        "import os; os.environ['KERAS_BACKEND'] = 'numpy'\n"
+        "import keras, keras_estimator as ke\n"
+        "model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])\n"
+        "try: ke.model_to_estimator(model, model_dir='unused')\n"
+        "except ke.ConfigError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "no engine for the backend `numpy`" in done.stdout
+
+
+MANY = """
+import resource, sys, logging
+logging.getLogger("keras_estimator").addHandler(logging.NullHandler())
+import keras, numpy as np, keras_estimator as ke, tensorflow as tf
+
+class Traced(keras.layers.Layer):
+    count = 0
+    def call(self, x):
+        type(self).count += 1
+        return x
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+x = np.random.RandomState(0).normal(size=(50, 8)).astype("float32")
+model = keras.Sequential([keras.Input((8,)), Traced(), keras.layers.Dense(16), keras.layers.Dense(1)])
+model.compile("adam", "mse")
+estimator = ke.model_to_estimator(model, model_dir=sys.argv[1], config=ke.RunConfig(progress="off"))
+estimator.train((x, x[:, :1]), steps=5)
+predict = estimator.predictor()
+pipeline = lambda: tf.data.Dataset.from_tensor_slices((x, x[:, :1])).batch(16)
+
+def use(times):
+    for number in range(times):
+        estimator.evaluate((x, x[:, :1]) if number % 2 else pipeline)
+        predict(x[: 1 + number % 50])
+        list(estimator.predict(x[:3]))
+
+use(200)
+before, traces = resident(), Traced.count
+use(1000)
+print((resident() - before) / before, Traced.count - traces)
+"""
+
+
+@pytest.mark.slow
+def test_a_thousand_evaluations_and_predictions_keep_memory_flat_and_trace_nothing(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", MANY, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    growth, traces = done.stdout.split()
+    assert float(growth) < 0.02
+    assert int(traces) == 0
