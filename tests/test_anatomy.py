@@ -1,3 +1,5 @@
+"""Every variable of a model is found, under the same path in every process."""
+
 from __future__ import annotations
 
 import json
@@ -8,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from keras_estimator.model import anatomy
 
 L = keras.layers

@@ -1,9 +1,12 @@
+"""What the methods of an Estimator are given is checked."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
-import keras_estimator as ke
 import pytest
+
+import keras_estimator as ke
 from keras_estimator.arguments import check_steps, existing, renamed, with_model_dir
 
 

@@ -1,10 +1,13 @@
+"""A batch is put into the structure of a model, and classes weigh as told."""
+
 from __future__ import annotations
 
 import keras
-import keras_estimator as ke
 import numpy as np
 import pytest
 import tensorflow as tf
+
+import keras_estimator as ke
 from keras_estimator.engines.tensorflow.batches import Ports, with_class_weight
 
 L = keras.layers

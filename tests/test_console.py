@@ -1,3 +1,5 @@
+"""Messages are shown, unless the program has a log of its own."""
+
 from __future__ import annotations
 
 import subprocess

@@ -1,11 +1,14 @@
+"""Whatever is a model becomes an Estimator; whatever is not is refused."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import keras
-import keras_estimator as ke
 import numpy as np
 import pytest
+
+import keras_estimator as ke
 
 L = keras.layers
 X = np.random.RandomState(0).normal(size=(20, 3)).astype("float32")

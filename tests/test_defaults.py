@@ -1,8 +1,11 @@
+"""A call gets the hooks that its configuration asks for."""
+
 from __future__ import annotations
 
 import keras
-import keras_estimator as ke
 import pytest
+
+import keras_estimator as ke
 from keras_estimator.hooks.defaults import evaluation_hooks, training_hooks
 from keras_estimator.hooks.keras_callbacks import KerasCallbacks
 from keras_estimator.hooks.stopping import NanGuard

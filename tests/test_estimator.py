@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 import keras
-import keras_estimator as ke
 import numpy as np
 import pytest
 import tensorflow as tf
+
+import keras_estimator as ke
 
 ROWS = 101  # a prime: the last batch is always a short one
 QUIET = ke.RunConfig(progress="off")
@@ -163,7 +164,9 @@ def test_predictions_come_by_output_name_for_each_example_or_batch(tmp_path: Pat
     single = list(trained.predict((x, y)))
     assert len(single) == ROWS
     assert single[0]["y"].shape == (1,)
-    whole = list(trained.predict(lambda: tf.data.Dataset.from_tensor_slices((x, y)).batch(50), yield_single_examples=False))
+    whole = list(
+        trained.predict(lambda: tf.data.Dataset.from_tensor_slices((x, y)).batch(50), yield_single_examples=False)
+    )
     assert [len(batch["y"]) for batch in whole] == [50, 50, 1]
     np.testing.assert_allclose(np.stack([row["y"] for row in single]), trained.model.predict(x, verbose=0), rtol=1e-6)
     with pytest.raises(ke.ConfigError, match="no such output"):
@@ -276,7 +279,9 @@ def test_keras_callbacks_and_hooks_both_run(tmp_path: Path) -> None:
 
     hook, epochs = Steps(), []
     callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append((epoch, set(logs))))
-    trained = estimator(tmp_path).train(ke.Arrays(*data(), batch_size=16), steps=100, hooks=[hook], callbacks=[callback])
+    trained = estimator(tmp_path).train(
+        ke.Arrays(*data(), batch_size=16), steps=100, hooks=[hook], callbacks=[callback]
+    )
     assert hook.steps == [5, 10, 15, 20]
     assert epochs[:2] == [(0, {"loss", "mae"}), (1, {"loss", "mae"})]
     assert trained.evaluate(data())["global_step"] == 20

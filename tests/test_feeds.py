@@ -1,11 +1,14 @@
+"""Batches of rows and of pipelines are read from any place on."""
+
 from __future__ import annotations
 
 import keras
-import keras_estimator as ke
 import numpy as np
 import pytest
 import scipy.sparse
 import tensorflow as tf
+
+import keras_estimator as ke
 from keras_estimator.engines.engine import Position
 from keras_estimator.engines.tensorflow.feeds import ArrayFeed, IteratorFeed, open_feed
 from keras_estimator.inputs import as_source

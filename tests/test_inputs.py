@@ -1,11 +1,14 @@
+"""What an input_fn may ask for and give."""
+
 from __future__ import annotations
 
 import functools
 
-import keras_estimator as ke
 import numpy as np
 import pandas as pd
 import pytest
+
+import keras_estimator as ke
 from keras_estimator.inputs import Frame, as_source, batches_per_pass, call_input_fn, identity, match_names
 
 X, Y = np.arange(12.0).reshape(6, 2), np.arange(6.0)

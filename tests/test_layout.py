@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).parent.parent
 SOURCE = REPOSITORY / "src" / "keras_estimator"
 SOURCE_FILES = sorted(SOURCE.rglob("*.py"))
 TEST_FILES = sorted(path for path in (REPOSITORY / "tests").rglob("*.py") if "data" not in path.parts)
-BENCH_FILES = sorted((REPOSITORY / "bench").rglob("*.py"))
+BENCH_FILES = sorted((REPOSITORY / "bench").glob("*.py"))  # not the environments that it makes below
 PROSE = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 OTHER_FILES = [REPOSITORY / name for name in ("Makefile", "pyproject.toml", "requirements-dev.lock", ".ci/run")]
 

@@ -1,11 +1,14 @@
+"""Hooks are called at their moments, and the loop ends where it should."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import keras
-import keras_estimator as ke
 import numpy as np
 import pytest
+
+import keras_estimator as ke
 from keras_estimator import loop
 from keras_estimator.engines.engine import Position, engine_for
 from keras_estimator.inputs import as_source
@@ -51,7 +54,9 @@ def train(data, hooks, *, last_step=None, report_steps=100, position=Position())
     engine.prepare(feed, ke.ModeKeys.TRAIN)
     feed.seek(position)
     reading = loop.Reading(source, feed, position, position.passes)
-    run = ke.Run(model, Path("."), 0, 0, last_step, save=lambda: Path("."), epoch=position.passes, batch=position.batches)
+    run = ke.Run(
+        model, Path("."), 0, 0, last_step, save=lambda: Path("."), epoch=position.passes, batch=position.batches
+    )
     loop.train(engine, reading, run, hooks, report_steps=report_steps)
     return run, reading
 

@@ -1,9 +1,12 @@
+"""The compiled loop makes the steps it is asked for, with one trace."""
+
 from __future__ import annotations
 
-import keras_estimator as ke
 import numpy as np
 import pytest
 import tensorflow as tf
+
+import keras_estimator as ke
 from keras_estimator.engines.engine import Position
 from keras_estimator.engines.tensorflow.feeds import open_feed
 from keras_estimator.engines.tensorflow.loops import CompiledLoop, EagerLoop, as_floats

@@ -1,8 +1,11 @@
+"""Outputs have names, and batches of them are taken apart."""
+
 from __future__ import annotations
 
-import keras_estimator as ke
 import numpy as np
 import pytest
+
+import keras_estimator as ke
 from keras_estimator.outputs import by_name, names_of, rows
 
 ONE, TWO = np.zeros((3, 1)), np.ones((3, 2))

@@ -1,12 +1,15 @@
+"""Predicting is one trace and leaves the model as it is."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import keras
-import keras_estimator as ke
 import numpy as np
 import pytest
 import tensorflow as tf
+
+import keras_estimator as ke
 
 L = keras.layers
 X = np.random.RandomState(0).normal(size=(9, 4)).astype("float32")

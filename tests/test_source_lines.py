@@ -1,3 +1,5 @@
+"""The line on which an attribute is assigned is found."""
+
 from __future__ import annotations
 
 from keras_estimator.model.source_lines import where_assigned

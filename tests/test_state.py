@@ -1,13 +1,16 @@
+"""State is read, written and kept, and idle variables are trained."""
+
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
 
 import keras
-import keras_estimator as ke
 import numpy as np
 import pytest
 import tensorflow as tf
+
+import keras_estimator as ke
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
 
 L = keras.layers

@@ -8,7 +8,6 @@ the last report (`report_steps`), or since the epoch began if a hook follows epo
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import signal
 import threading
 import time
@@ -20,6 +19,7 @@ from keras_estimator.engines.engine import Engine, Feed, Position, Stride
 from keras_estimator.errors import EmptyInputError
 from keras_estimator.hooks.hook import Clock, Hook, Run
 from keras_estimator.inputs import Source, batches_per_pass
+from keras_estimator.reading import Reading
 
 _SECS_PER_STRIDE = 0.5  # so that a progress bar moves and Ctrl-C is heard
 
@@ -40,37 +40,6 @@ class Pace:
             self._steps = min(4 * self._steps, max(1.0, _SECS_PER_STRIDE * steps / max(secs, 1e-6)))
 
 
-@dataclasses.dataclass
-class Reading:
-    """Where a call of train is in its data.
-
-    Attributes:
-        source: The data.
-        feed: The batches of it.
-        position: How far they were read.
-        first_pass: The pass in which the call began (also one that was killed and goes on).
-        identity: A hash by which the same data are known again.
-    """
-
-    source: Source
-    feed: Feed
-    position: Position
-    first_pass: int
-    identity: str = ""
-
-    def advance(self, stride: Stride) -> None:
-        """Note what a stride read."""
-        if stride.ended:
-            self.position = Position(self.position.passes + 1, 0)
-        else:
-            self.position = Position(self.position.passes, self.position.batches + stride.steps)
-
-    def has_more(self) -> bool:
-        """Say whether there is another pass for this call."""
-        passes = self.source.passes
-        return self.source.repeats and (passes is None or self.position.passes - self.first_pass < passes)
-
-
 def train(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], *, report_steps: int) -> None:
     """Train until `run.last_step`, the end of the data, or a hook stops it.
 
@@ -84,12 +53,11 @@ def train(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], *, 
     Raises:
         EmptyInputError: there is no batch.
         NonFiniteLossError: the loss became NaN or infinite; the model is as after that step.
-        KeyboardInterrupt: Ctrl-C was pressed; `end` of the hooks was called before.
-        SystemExit: the process was asked to end by SIGTERM; likewise.
+        KeyboardInterrupt: Ctrl-C was pressed a second time.
     """
     by_epoch = any(hook.follows_epochs for hook in hooks)
     window = _Window(engine, None if by_epoch else report_steps)
-    with _stops_on_signals(run) as received, contextlib.ExitStack() as closing:
+    with _stops_on_signals(run), contextlib.ExitStack() as closing:
         for hook in reversed(hooks):
             closing.callback(hook.close)
         for hook in hooks:
@@ -98,18 +66,22 @@ def train(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], *, 
         _steps(engine, reading, run, hooks, window)
         for hook in hooks:
             hook.end(run)
-    _leave(received)
 
 
 def _steps(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], window: _Window) -> None:
     clocks = [Clock(hook.cadence) for hook in hooks]
     pace = Pace()
     is_new_pass = True
+    if not reading.has_more():
+        run.stop("the data ended")  # the call that goes on was killed after its last step
     while run.stop_reason is None and (run.last_step is None or run.step < run.last_step):
         if is_new_pass:
             for hook in hooks:
                 hook.before_epoch(run)
         stride = _stride(engine, reading, run, _limit(run, clocks, window, pace), pace)
+        if stride.ended and run.batch and run.step == run.first_step and not reading.goes_on:
+            _begin_next_pass(reading, run)  # the call before this one ended where the pass did
+            continue
         is_new_pass = stride.ended
         for hook, clock in zip(hooks, clocks, strict=True):
             if (stride.steps and clock.is_due(run.step)) or (hook.watches_loss and not stride.is_finite):
@@ -119,11 +91,18 @@ def _steps(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], wi
         if stride.ended:
             if not run.batch:
                 raise no_batch(reading.source)
-            if not reading.has_more():
-                run.stop("the data ended")
-            reading.feed.seek(reading.position)
-            run.batch = 0
+            _begin_next_pass(reading, run)
         window.close(run.step, pass_ended=stride.ended)
+
+
+def _begin_next_pass(reading: Reading, run: Run) -> None:
+    if run.step == run.first_step:
+        reading.first_pass = reading.position.passes
+    if reading.has_more():
+        reading.feed.seek(reading.position)
+    else:
+        run.stop("the data ended")
+    run.batch = 0
 
 
 class _Window:
