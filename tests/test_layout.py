@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import re
 import tomllib
 from pathlib import Path
@@ -44,6 +45,7 @@ def text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+@functools.cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(text(path), filename=str(path))
 

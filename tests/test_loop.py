@@ -19,8 +19,8 @@ X = np.random.RandomState(0).normal(size=(20, 3)).astype("float32")
 class Moments(ke.Hook):
     """Notes every moment at which it is called."""
 
-    def __init__(self, cadence: ke.Cadence = ke.Cadence(), *, stop_at: int | None = None) -> None:
-        self.cadence = cadence
+    def __init__(self, every_steps: int | None = None, *, stop_at: int | None = None) -> None:
+        self.cadence = ke.Cadence(every_steps)
         self.noted: list[tuple[str, int]] = []
         self._stop_at = stop_at
 
@@ -45,7 +45,10 @@ class Moments(ke.Hook):
         self.noted.append(("close", -1))
 
 
-def train(data, hooks, *, last_step=None, report_steps=100, position=Position()):
+START = Position()
+
+
+def train(data, hooks, *, last_step=None, report_steps=100, position=START):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     engine = engine_for(model, ke.RunConfig())
@@ -66,7 +69,7 @@ def arrays():
 
 
 def test_hooks_are_called_in_the_order_that_is_drawn() -> None:
-    hook = Moments(ke.Cadence(every_steps=3))
+    hook = Moments(3)
     run, reading = train(arrays(), [hook], last_step=9)
     assert hook.noted == [
         ("begin", 0),
@@ -86,7 +89,7 @@ def test_hooks_are_called_in_the_order_that_is_drawn() -> None:
 
 
 def test_whoever_stops_ends_the_training_after_this_moment() -> None:
-    first, second = Moments(ke.Cadence(every_steps=2), stop_at=4), Moments(ke.Cadence(every_steps=2))
+    first, second = Moments(2, stop_at=4), Moments(2)
     run, _ = train(arrays(), [first, second], last_step=100)
     assert run.step == 4
     assert run.stop_reason == "it is enough"
@@ -103,7 +106,7 @@ def test_without_a_number_of_steps_it_is_one_pass() -> None:
 
 def test_it_goes_on_in_the_middle_of_a_pass() -> None:
     hook = Moments()
-    run, reading = train(arrays(), [hook], last_step=3, position=Position(5, 2))
+    _, reading = train(arrays(), [hook], last_step=3, position=Position(5, 2))
     assert hook.noted[1:4] == [("before_epoch", 0), ("after_epoch", 2), ("before_epoch", 2)]
     assert reading.position == Position(6, 1)
 

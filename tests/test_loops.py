@@ -101,10 +101,9 @@ def test_data_that_end_at_once_make_no_step(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["graph", "eager"])
 def test_a_step_that_returns_no_names_is_refused(kind: str) -> None:
     feed = feed_of(rows(4))
+    loop = loop_of(lambda batch: tf.reduce_sum(batch), kind)
     with pytest.raises(ke.ModelError, match="no metrics by name"):
-        loop = loop_of(lambda batch: tf.reduce_sum(batch), kind)
-        loop.prepare(feed)
-        loop(feed, 1)
+        loop.prepare(feed) if kind == "graph" else loop(feed, 1)
 
 
 def test_metrics_with_several_values_stay_arrays() -> None:

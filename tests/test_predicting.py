@@ -61,7 +61,7 @@ def test_the_predictor_uses_the_weights_of_the_time(tmp_path: Path) -> None:
     predict = found.predictor()
     before = predict(X)
     found.model.layers[-1].bias.assign([1.0, 2.0])
-    np.testing.assert_allclose(predict(X), before + [[1.0, 2.0]], rtol=1e-6)
+    np.testing.assert_allclose(predict(X), before + np.array([[1.0, 2.0]]), rtol=1e-6)
 
 
 def test_float64_and_lists_are_taken_and_names_are_matched(tmp_path: Path) -> None:

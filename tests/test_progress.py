@@ -92,6 +92,13 @@ def test_on_a_terminal_there_is_a_bar_that_moves():
     assert "━" in screen
 
 
+def test_metrics_that_do_not_fit_are_left_out_and_the_rest_stays_whole():
+    for columns, shown in ((120, "loss 0.025  [red]accuracy 0.5"), (70, "loss 0.025 …")):
+        screen, _ = on_terminal("auto", "100", COLUMNS=str(columns))
+        [line] = {line.rstrip() for line in re.split(r"[\r\n]", text_of(screen)) if line.startswith("step 40/100")}
+        assert re.fullmatch(rf"step 40/100 \S{{20}} [\d.,]+ steps/s \d:\d\d:\d\d {re.escape(shown)}", line)
+
+
 def test_what_is_printed_and_logged_meanwhile_stands_above_the_bar():
     screen, _ = on_terminal("auto", "100")
     lines = text_of(screen).replace("\r", "\n").split("\n")

@@ -111,7 +111,7 @@ class Rivals(keras.Model):
         self.one = keras.Sequential([L.Dense(8, activation="relu"), L.Dense(6)])
         self.other = keras.Sequential([L.Dense(8, activation="relu"), L.Dense(1)])
 
-    def compile(self, first: Any, second: Any) -> None:  # type: ignore[override]
+    def compile(self, first: Any, second: Any) -> None:
         super().compile()
         self.first, self.second = first, second
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_estimator.errors import ConfigError, NoCheckpointError
 from keras_estimator.run_config import RunConfig
 
@@ -37,7 +39,7 @@ def check_steps(steps: int | None, max_steps: int | None) -> None:
     """Check how long a call is to run.
 
     Raises:
-        ConfigError: both are given, or one is not positive.
+        ConfigError: both are given, or one is no positive whole number.
     """
     if steps is not None and max_steps is not None:
         raise ConfigError(
@@ -47,10 +49,10 @@ def check_steps(steps: int | None, max_steps: int | None) -> None:
             fix=f"pass max_steps={max_steps} alone",
         )
     for name, value in (("steps", steps), ("max_steps", max_steps)):
-        if value is not None and value <= 0:
+        if value is not None and (not isinstance(value, int | np.integer) or value <= 0):
             raise ConfigError(
-                f"`{name}` must be positive",
-                found=f"{name}={value}",
+                f"`{name}` must be a positive whole number",
+                found=f"{name}={value!r}",
                 expected=f"{name} > 0, or None",
                 fix=f"pass {name}=None to go on until the data end",
             )

@@ -90,7 +90,7 @@ def _check_format(checkpoint_format: str | None) -> None:
             expected='"checkpoint" or "saver"',
             fix="leave checkpoint_format out",
         )
-    if checkpoint_format is not None and "format" not in _said:
+    if checkpoint_format == "saver" and "format" not in _said:
         _said.add("format")
         _LOG.info("checkpoints are folders of safetensors and JSON, whatever checkpoint_format says")
 

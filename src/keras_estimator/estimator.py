@@ -248,12 +248,10 @@ class Estimator:
                 feed.close()
 
     def predictor(self) -> Callable[[Any], Any]:
-        """Return a function from arrays to arrays that stays ready: no pipeline, no reload, no new trace.
+        """Return a function that stays ready: no pipeline, no reload, no new trace.
 
-        Returns:
-            A function; it takes one array, or a list or dict of arrays, the first axis being the
-            batch, and returns NumPy arrays in the structure the model gives. It always uses the
-            weights that the model has at the time.
+        It takes one array, or a list or dict of arrays, the first axis being the batch, and returns NumPy
+        arrays in the structure the model gives, by the weights that the model has at the time.
         """
         self._make_resident()
         return self._engine.predict_arrays
@@ -320,11 +318,7 @@ class Estimator:
         return sorted(self._engine.read_state())
 
     def get_variable_value(self, name: str) -> np.ndarray[Any, Any]:
-        """Return the value of one variable.
-
-        Raises:
-            ConfigError: there is no variable of that path.
-        """
+        """Return the value of one variable; a ConfigError if there is none of that path."""
         self._make_resident()
         state = self._engine.read_state()
         if name in state:
@@ -365,32 +359,10 @@ class Estimator:
         finally:
             self._engine.write_state(before, source="the model in memory")
 
-    def _reading(self, source: Any, feed: Any) -> loop.Reading:
-        """Seek the place in the data where the newest checkpoint left them."""
-        same = identity(source, self._engine.describe(feed))
-        record = self._data_record
-        position = Position()
-        if self._config.data_position == "continue" and record:
-            if record.get("identity") == same:
-                position = Position(int(record["passes"]), int(record["batches"]))
-            else:
-                _LOG.info("the data are not those of the run so far: reading them from their beginning")
-        if position.batches:
-            how = "seeking" if batches_per_pass(source) else "skipping forward"
-            _LOG.info("%s to batch %d of pass %d of the data", how, position.batches, position.passes)
-        feed.seek(position)
-        goes_on = position != Position() and not record.get("finished")
-        first_pass = int(record["first_pass"]) if goes_on else position.passes
-        return loop.Reading(source, feed, position, first_pass, same)
-
-    def _record(self, reading: loop.Reading) -> dict[str, Any]:
-        return {**dataclasses.asdict(reading.position), "first_pass": reading.first_pass, "identity": reading.identity}
-
     def _save(self, run: Run, reading: loop.Reading, hooks: Sequence[Hook]) -> Path:
-        finished = (run.last_step is not None and run.step >= run.last_step) or run.stop_reason is not None
         record = {
             "plan": self._engine.plan,
-            "data": {**self._record(reading), "finished": finished},
+            "data": reading.record(finished=run.is_over),
             "metrics": {name: value for name, value in run.metrics.items() if np.isscalar(value)},
         }
         path = self._checkpoints.write(run.step, self._engine.read_state(), record)

@@ -80,7 +80,8 @@ def _steps(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], wi
                 hook.before_epoch(run)
         stride = _stride(engine, reading, run, _limit(run, clocks, window, pace), pace)
         if stride.ended and run.batch and run.step == run.first_step and not reading.goes_on:
-            _begin_next_pass(reading, run)  # the call before this one ended where the pass did
+            reading.begin_next_pass()  # the call before this one had stopped just where the pass ends
+            run.batch = 0
             continue
         is_new_pass = stride.ended
         for hook, clock in zip(hooks, clocks, strict=True):
@@ -91,18 +92,12 @@ def _steps(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], wi
         if stride.ended:
             if not run.batch:
                 raise no_batch(reading.source)
-            _begin_next_pass(reading, run)
+            run.batch = 0
+            if reading.has_more():
+                reading.feed.seek(reading.position)
+            else:
+                run.stop("the data ended")
         window.close(run.step, pass_ended=stride.ended)
-
-
-def _begin_next_pass(reading: Reading, run: Run) -> None:
-    if run.step == run.first_step:
-        reading.first_pass = reading.position.passes
-    if reading.has_more():
-        reading.feed.seek(reading.position)
-    else:
-        run.stop("the data ended")
-    run.batch = 0
 
 
 class _Window:
@@ -198,32 +193,37 @@ def _batches(engine: Engine, feed: Feed, run: Run, hooks: Sequence[Hook], steps:
 
 
 @contextlib.contextmanager
-def _stops_on_signals(run: Run) -> Iterator[list[int]]:
+def _stops_on_signals(run: Run) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the training after the stride under way; a second one ends it at once."""
-    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield received
+        yield
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        if received:
+        if run.received_signal is not None:
             signal.default_int_handler(number, frame)
-        received.append(number)
+        run.received_signal = number
         run.stop(f"{signal.Signals(number).name} was received")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield received
+        yield
     finally:
         for number, old in before.items():
             signal.signal(number, old)
 
 
-def _leave(received: Sequence[int]) -> None:
-    if signal.SIGINT in received:
+def leave(run: Run) -> None:
+    """Leave the program if a signal asked for it during training.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+        SystemExit: the process was asked to end by SIGTERM; the status is 143.
+    """
+    if run.received_signal == signal.SIGINT:
         raise KeyboardInterrupt
-    if received:
-        raise SystemExit(128 + received[0])
+    if run.received_signal is not None:
+        raise SystemExit(128 + run.received_signal)
 
 
 def no_batch(source: Source) -> EmptyInputError:

@@ -45,6 +45,11 @@ class Reading:
         passes = self.source.passes
         return passes is None or self.position.passes - self.first_pass < passes
 
+    def begin_next_pass(self) -> None:
+        """Let the call begin with the next pass, because the one before it had read this pass to its end."""
+        self.first_pass = self.position.passes
+        self.feed.seek(self.position)
+
     def record(self, *, finished: bool) -> dict[str, Any]:
         """Return what `resume` needs to know, as JSON values.
 
@@ -72,12 +77,13 @@ def resume(engine: Engine, source: Source, feed: Feed, record: Mapping[str, Any]
         feed.seek(Position())
         return Reading(source, feed, Position(), 0, same)
     position = Position(int(record["passes"]), int(record["batches"]))
+    if 0 < len(feed) <= position.batches:  # a pipeline does not know that it is at its end before it is asked for more
+        position, is_open = Position(position.passes + 1, 0), False
     goes_on = not record["finished"]
     first_pass = int(record["first_pass"]) if goes_on else position.passes
-    if is_open:
-        return Reading(source, feed, position, first_pass, same, goes_on)
-    if position.batches:
-        how = "seeking" if batches_per_pass(source) else "skipping forward"
-        _LOG.info("%s to batch %d of pass %d of the data", how, position.batches, position.passes)
-    feed.seek(position)
+    if not is_open:
+        if position.batches:
+            how = "seeking" if batches_per_pass(source) else "skipping forward"
+            _LOG.info("%s to batch %d of pass %d of the data", how, position.batches, position.passes)
+        feed.seek(position)
     return Reading(source, feed, position, first_pass, same, goes_on)

@@ -20,8 +20,8 @@ from sklearn.model_selection import train_test_split
 
 import keras_estimator as ke
 
-SEED, BATCH_SIZE, EPOCHS = 1, 32, 40
-SAVE_EVERY, NOTE_EVERY = 300, 10
+SEED, BATCH_SIZE, EPOCHS = 1, 32, 30
+SAVE_EVERY, NOTE_EVERY = 250, 10
 
 
 class Swish(keras.layers.Layer):  # type: ignore[misc]  # Keras has no stubs

@@ -23,10 +23,10 @@ def draw(
         went_on_from: The step at which it began.
         images: Shape `(rows, 8, 8, 1)`.
         digits: What they show.
-        answers: What the model took them for; the wrong ones are shown first, in red.
+        answers: What the model read; the wrong ones are shown first, in red.
     """
     figure = Figure(figsize=(11, 4.4), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+    left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))  # type: ignore[misc]  # its stub tells one from many wrongly
     _draw_losses(left, before_kill, after_kill, went_on_from)
     _draw_digits(right, images, digits, answers)
     return figure
@@ -51,4 +51,4 @@ def _draw_digits(half: SubFigure, images: Array, digits: Array, answers: Array) 
         axes.set_title(str(answers[place]), color="black" if answers[place] == digits[place] else "tab:red")
         axes.axis("off")
     wrong = int(np.sum(answers != digits))
-    half.suptitle(f"What the export takes them for: {wrong} of {len(digits)} wrong, in red")
+    half.suptitle(f"What the export reads: {wrong} of {len(digits)} wrong (red)")

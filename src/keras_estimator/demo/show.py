@@ -27,7 +27,7 @@ from rich.table import Column, Table
 from keras_estimator.checkpoints import Checkpoints
 from keras_estimator.errors import ConfigError, EstimatorError
 
-KILL_AFTER = 1100  # Of 1,800 steps; the newest checkpoint is then that of step 900.
+KILL_AFTER = 900  # Of 1,350 steps; the newest checkpoint is then that of step 750.
 
 # Each of these folders belongs to one training.
 _KILLED, _UNKILLED, _FIT = "killed", "unkilled", "fit"
@@ -56,18 +56,19 @@ def show(folder: Path) -> None:
     _check_packages()
     folder = folder.absolute()
     _make_empty(folder)
-    console, seconds = Console(), []
-    with _part(console, seconds, "1. Train a model with a custom layer, NumPy in a Lambda and a hidden state; kill it"):
+    console = Console()
+    seconds: list[float] = []
+    with _part(console, seconds, "1. Train, and kill the process midway"):
         _train_and_kill(folder)
         console.show_cursor()  # The bar of the killed process has hidden it.
         console.print(f"\n[bold red]SIGKILL[/] by step {_last_step(folder):,}")
-    with _part(console, seconds, "2. The same command again: go on from the newest checkpoint, evaluate and export"):
+    with _part(console, seconds, "2. The same command again: it goes on, evaluates and exports"):
         _finish(_command("train_and_export", folder / _KILLED))
     with _part(console, seconds, "3. The same training in another folder, never killed"):
         _finish(_command("train", folder / _UNKILLED))
-    with _part(console, seconds, "4. The same training by fit: the same model, seed and batches"):
+    with _part(console, seconds, "4. The same model, seed and batches by fit"):
         _finish(_command("fit", folder / _FIT))
-    with _part(console, seconds, "5. Serve the export in a process without the code of the model"):
+    with _part(console, seconds, "5. Serve the export in a process without the model's code"):
         _serve(folder)
     summary = {**_summary(folder, seconds), "picture": str(_draw(folder))}
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -176,18 +177,20 @@ def _result(folder: Path, name: str) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _summary(folder: Path, seconds: list[float]) -> dict[str, Any]:
-    ours, fitted, served = _result(folder, _KILLED), _result(folder, _FIT), np.load(folder / "served.npy")
+    ours, unkilled, fitted = (_result(folder, name) for name in (_KILLED, _UNKILLED, _FIT))
+    served = np.load(folder / "served.npy")
     first, second = _notes(folder)
     steps = second[-1]["step"]
-    resumed, unkilled = (Checkpoints(folder / name / "run").read(steps).state for name in (_KILLED, _UNKILLED))
+    state, wanted = (Checkpoints(folder / name / "run").read(steps).state for name in (_KILLED, _UNKILLED))
     weights = [name for name in ours if name.startswith("weight_")]
     return {
         "steps": steps,
         "killed_at": first[-1]["step"],
         "went_on_from": second[0]["begins_at"],
-        "arrays": len(unkilled),
-        "arrays_equal_to_unkilled": sum(_bits(resumed.get(name)) == _bits(unkilled[name]) for name in unkilled),
+        "arrays": len(wanted),
+        "arrays_equal_to_unkilled": sum(_bits(state.get(name)) == _bits(wanted[name]) for name in wanted),
         "accuracy": float(ours["accuracy"]),
+        "accuracy_unkilled": float(unkilled["accuracy"]),
         "accuracy_of_fit": float(fitted["accuracy"]),
         "accuracy_served": float(np.mean(served.argmax(axis=1) == ours["test_y"])),
         "largest_weight_difference_to_fit": max(float(np.abs(ours[name] - fitted[name]).max()) for name in weights),
@@ -218,18 +221,25 @@ def _draw(folder: Path) -> Path:
 
 
 def _table(summary: dict[str, Any]) -> Table:
-    table = Table("what was done", "what came of it", Column("seconds", justify="right"), title="The demo in short")
-    texts = {
-        "train, and SIGKILL": "killed by step {killed_at:,} of {steps:,}",
-        "the same command again": "went on from step {went_on_from:,}; test accuracy {accuracy:.2%}",
-        "the same, never killed": "{arrays_equal_to_unkilled} of {arrays} arrays have the same bits",
-        "the same by fit": (
-            "test accuracy {accuracy_of_fit:.2%}; largest difference of a weight {largest_weight_difference_to_fit:.2g}"
+    columns = [Column("test accuracy", justify="right"), Column("seconds", justify="right")]
+    table = Table("what was done", "what came of it", *columns)
+    rows = (
+        ("train, and SIGKILL", "killed by step {killed_at:,} of {steps:,}", ""),
+        ("the same command again", "went on from step {went_on_from:,}", "{accuracy:.2%}"),
+        (
+            "the same, never killed",
+            "{arrays_equal_to_unkilled} of {arrays} arrays equal, bit by bit",
+            "{accuracy_unkilled:.2%}",
         ),
-        "serve the export": "test accuracy {accuracy_served:.2%}; largest difference {largest_difference_served:.2g}",
-    }
-    for (done, text), seconds in zip(texts.items(), summary["seconds"], strict=True):
-        table.add_row(done, text.format(**summary), f"{seconds:.0f}")
+        (
+            "the same by fit",
+            "weights differ by at most {largest_weight_difference_to_fit:.1g}",
+            "{accuracy_of_fit:.2%}",
+        ),
+        ("serve the export", "outputs differ by at most {largest_difference_served:.1g}", "{accuracy_served:.2%}"),
+    )
+    for texts, seconds in zip(rows, summary["seconds"], strict=True):
+        table.add_row(*(text.format(**summary) for text in texts), f"{seconds:.0f}")
     table.add_section()
-    table.add_row("", "", f"{sum(summary['seconds']):.0f}")
+    table.add_row("", "", "", f"{sum(summary['seconds']):.0f}")
     return table

@@ -54,6 +54,9 @@ class Feed(Protocol):
     def seek(self, position: Position) -> None:
         """Go on from `position`; called before the first batch is read, and between passes."""
 
+    def __len__(self) -> int:
+        """Return how many batches a pass has; 0 if that is not known."""
+
     def close(self) -> None:
         """Let go of the data without waiting for threads that read ahead."""
 

@@ -86,6 +86,7 @@ class Run:
         batch: Batches used of the pass under way.
         batches_per_epoch: Batches in one pass, if known.
         stop_reason: Set by `stop`; the loop ends after the hooks of this moment were called.
+        received_signal: The signal that asked the process to end, if one did.
     """
 
     model: Any
@@ -100,6 +101,7 @@ class Run:
     batch: int = 0
     batches_per_epoch: int | None = None
     stop_reason: str | None = None
+    received_signal: int | None = None
 
     @property
     def learning_rate(self) -> float | None:
@@ -114,9 +116,17 @@ class Run:
         """Whether the newest loss is a number; also true while there is none."""
         return math.isfinite(self.metrics.get("loss", 0.0))
 
+    @property
+    def is_over(self) -> bool:
+        """Whether this call has done what it was asked for; not so if a signal cut it short."""
+        if self.last_step is not None and self.step >= self.last_step:
+            return True
+        return self.stop_reason is not None and self.received_signal is None
+
     def stop(self, reason: str) -> None:
         """End the training after this moment; `reason` is shown to the user."""
         self.stop_reason = self.stop_reason or reason
+        self.saved_step = None  # the newest checkpoint says that this call has more to do
 
 
 class Hook:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _SECS_PER_FRAME = 0.5
 _SECS_PER_LINE = 30.0
+_BAR_WIDTH = 20
 
 
 class ProgressBar(Hook):
@@ -78,15 +79,16 @@ class ProgressBar(Hook):
         before = {"stdout": sys.stdout, "stderr": sys.stderr}
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[report]}", markup=False),
+            BarColumn(_BAR_WIDTH),
+            TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[metrics]}", markup=False),
             console=Console(file=cast("IO[str]", self._stream), force_terminal=True),
             auto_refresh=False,
             redirect_stdout=_is_terminal(sys.stdout),  # what goes to a file stays out of this
         )
         self._bar.start()
-        self._task = self._bar.add_task(_place(run), completed=run.step, total=run.last_step, report="")
+        self._task = self._bar.add_task(_place(run), completed=run.step, total=run.last_step, rate="", metrics="")
         self._bar.refresh()
         # What the log prints must go above the bar, as what the program prints does.
         for handler in [*logging.getLogger().handlers, *logging.getLogger("keras_estimator").handlers]:
@@ -96,11 +98,19 @@ class ProgressBar(Hook):
                     handler.setStream(getattr(sys, name))
 
     def _draw(self, run: Run, rate: str, *, total: int | None) -> None:
-        if self._bar is not None:
-            report = "  ".join([*shown(run.metrics), rate])
-            self._bar.update(
-                self._task, description=_place(run), completed=run.step, total=total, report=report, refresh=True
-            )
+        if self._bar is None:
+            return
+        place = _place(run)
+        room = self._bar.console.width - len(f"{place}  {rate}  0:00:00 ") - _BAR_WIDTH
+        self._bar.update(
+            self._task,
+            description=place,
+            completed=run.step,
+            total=total,
+            rate=rate,
+            metrics=_fitting(shown(run.metrics), room),
+            refresh=True,
+        )
 
     def _print(self, run: Run, *parts: str) -> None:
         self._stream.write(", ".join([_place(run), *shown(run.metrics), *parts]) + "\n")
@@ -148,6 +158,15 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 def _place(run: Run) -> str:
     return f"step {run.step:,}" if run.last_step is None else f"step {run.step:,}/{run.last_step:,}"
+
+
+def _fitting(texts: list[str], room: int) -> str:
+    """Return as many of the texts as there is room for, and a sign if there are more."""
+    for count in range(len(texts), 0, -1):
+        line = "  ".join(texts[:count]) + ("" if count == len(texts) else " …")
+        if len(line) <= room:
+            return line
+    return ""
 
 
 def _duration(secs: float) -> str:

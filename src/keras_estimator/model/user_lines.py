@@ -88,9 +88,9 @@ def _is_in_package(file: str) -> bool:
 def _line_before_autograph() -> UserLine | None:
     """Ask TensorFlow, which knows the line that a rewritten line was made from: it notes it with every op."""
     tensorflow: Any = sys.modules["tensorflow"]
-    with tensorflow.Graph().as_default():
-        entries = tensorflow.no_op().traceback
-    for entry in reversed(entries):
-        if not _is_in_package(entry.filename) and _GENERATED not in entry.filename:
-            return UserLine(entry.filename, entry.lineno)
-    return None
+    graph = tensorflow.Graph()  # kept until the end: it owns the memory of what its operations tell
+    with graph.as_default():
+        operation = tensorflow.no_op()
+    lines = [UserLine(entry.filename, entry.lineno) for entry in operation.traceback]
+    ours = (line for line in reversed(lines) if not _is_in_package(line.file) and _GENERATED not in line.file)
+    return next(ours, None)

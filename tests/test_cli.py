@@ -1,0 +1,61 @@
+"""The command: what it hands to a script, what passes through, and what it says in one message."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import keras_estimator
+
+
+def command(*arguments: str, at: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "keras_estimator.cli", *arguments]
+    return subprocess.run(command, cwd=at, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_it_says_its_version(tmp_path: Path) -> None:
+    assert command("--version", at=tmp_path).stdout == f"{keras_estimator.__version__}\n"
+
+
+def test_without_arguments_it_lists_its_commands(tmp_path: Path) -> None:
+    shown = command(at=tmp_path)
+    assert "run" in shown.stdout + shown.stderr
+    assert "demo" in shown.stdout + shown.stderr
+
+
+def test_a_script_that_is_not_there_is_an_error_of_use(tmp_path: Path) -> None:
+    done = command("run", "missing.py", at=tmp_path)
+    assert done.returncode == 2
+    assert "missing.py" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_all_that_follows_the_script_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import sys; print(__name__, sys.argv[1:]); sys.exit(3)")
+    arguments = ["--help", "--version", "-x", "--", "a b", "--folder=c"]
+    done = command("run", "script.py", *arguments, at=tmp_path)
+    assert (done.stdout, done.returncode) == (f"__main__ {arguments}\n", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("error", ["EOFError", "KeyboardInterrupt", "keras_estimator.InputError"])
+def test_what_a_script_raises_passes_through(error: str, tmp_path: Path) -> None:
+    values = "'no row', found='', expected='', fix=''" if "InputError" in error else ""
+    (tmp_path / "script.py").write_text(f"import keras_estimator\nraise {error}({values})\n")
+    done = command("run", "script.py", at=tmp_path)
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+    assert 'script.py", line 2, in <module>' in done.stderr
+    assert error.rpartition(".")[2] in done.stderr.splitlines()[-1] + done.stderr.split("script.py")[-1]
+
+
+def test_an_error_of_the_demo_is_a_message_and_not_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "demo").write_text("a file")
+    done = command("demo", "--folder", "demo", at=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("ConfigError: the folder of the demo holds something else\n  found:")
+    assert done.stderr.endswith("keras-estimator demo --folder another-folder\n")
