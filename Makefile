@@ -36,7 +36,7 @@ lock: $(READY) ## Write requirements-dev.lock anew from pyproject.toml, with the
 	  --custom-compile-command "make lock" --output-file requirements-dev.lock
 
 clean: ## Remove the environment and everything else that was made here
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) bench/.env-original build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The set-up, done again only when what it installs has changed; what is there already is not fetched again.

@@ -152,7 +152,12 @@ class Ours(Contender):
                 self.seconds = time.perf_counter() - self.began
 
         self.stopwatch = Stopwatch()
-        config = ke.RunConfig(save_checkpoints_steps=None, save_checkpoints_secs=None, progress="off")
+        config = ke.RunConfig(
+            save_checkpoints_steps=None,
+            save_checkpoints_secs=None,
+            progress="off",
+            data_position="restart",  # As all peers do: each call reads its data from the beginning.
+        )
         self.estimator = ke.model_to_estimator(keras_model=self.model, model_dir=tempfile.mkdtemp(), config=config)
         self.training = self.train_dataset
         self.handle: Any = None

@@ -27,7 +27,7 @@ def test_a_call_gets_what_its_configuration_asks_for_and_saves_last() -> None:
     config = ke.RunConfig("somewhere")
     found = kinds(training_hooks(config, [Mine()], [], [keras.callbacks.Callback()]))
     assert found == [
-        NanGuard, KerasCallbacks, Mine, ke.MetricsLogger, ke.SummaryWriter, ke.ProgressBar, ke.CheckpointSaver
+        KerasCallbacks, Mine, NanGuard, ke.MetricsLogger, ke.SummaryWriter, ke.ProgressBar, ke.CheckpointSaver
     ]  # fmt: skip
 
 

@@ -71,8 +71,7 @@ def test_only_training_shuffles_and_repeats() -> None:
     assert source((X, Y), has_steps=False).passes == 1
     assert source(ke.Arrays(X, epochs=3)).passes == 3
     evaluation = source((X, Y), ke.ModeKeys.EVAL)
-    assert not evaluation.data.shuffle
-    assert not evaluation.repeats
+    assert (evaluation.passes, evaluation.data.shuffle) == (1, False)
 
 
 def test_rows_of_different_lengths_are_listed() -> None:

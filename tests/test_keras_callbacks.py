@@ -16,6 +16,10 @@ import keras_estimator as ke
 from keras_estimator.checkpoints import Checkpoints
 from keras_estimator.hooks.hook import Cadence
 from keras_estimator.hooks.keras_callbacks import KerasCallbacks
+from keras_estimator.hooks.stopping import NanGuard
+
+# Keras reads its own variables in a way that NumPy 2 will refuse one day; `fit` does too.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
 Y = X.sum(axis=1, keepdims=True)
@@ -213,25 +217,23 @@ def test_the_writers_of_keras_write(tmp_path: Path):
     fit(writers(tmp_path / "theirs"))
     names = [sorted(path.name for path in (tmp_path / side).iterdir()) for side in ("ours", "theirs")]
     assert names[0] == names[1]
-    rows = [list(csv.DictReader((tmp_path / side / "log.csv").open())) for side in ("ours", "theirs")]
-    for our_row, their_row in zip(*rows, strict=True):
-        assert {name: float(text) for name, text in our_row.items()} == pytest.approx(
-            {name: float(text) for name, text in their_row.items()}, rel=1e-5
-        )
+    ours, theirs = (
+        list(csv.DictReader((tmp_path / side / "log.csv").read_text().splitlines())) for side in ("ours", "theirs")
+    )
+    assert [row["epoch"] for row in ours] == [row["epoch"] for row in theirs]
+    for name in ("loss", "mae"):
+        assert [float(row[name]) for row in ours] == pytest.approx([float(row[name]) for row in theirs], rel=1e-5)
     assert_same_weights(*(keras.models.load_model(tmp_path / side / "epoch-2.keras") for side in ("ours", "theirs")))
     assert len(list((tmp_path / "ours" / "tensorboard" / "train").iterdir())) == 1
 
 
 def test_terminate_on_nan_ends_the_run_in_peace_and_saves_nothing_of_it(tmp_path: Path):
-    estimator = ke.model_to_estimator(
-        new_model(learning_rate=1e30), model_dir=tmp_path, config=ke.RunConfig(progress="off", save_checkpoints_steps=1)
-    )
+    config = ke.RunConfig(progress="off", save_checkpoints_steps=1)
+    estimator = ke.model_to_estimator(new_model(learning_rate=1e30), model_dir=tmp_path, config=config)
+    callbacks = KerasCallbacks([keras.callbacks.TerminateOnNaN()])
     with pytest.warns(ke.EstimatorWarning, match=r"step \d+ is not saved, as its loss is"):
-        estimator.train(data(), steps=40, callbacks=[keras.callbacks.TerminateOnNaN()])
+        estimator.train(data(), steps=40, hooks=[callbacks, NanGuard()])
     newest = Checkpoints(tmp_path).newest_readable()
     assert newest is not None
     assert math.isfinite(newest.run["metrics"].get("loss", 0.0))
-    with pytest.raises(ke.NonFiniteLossError):
-        ke.model_to_estimator(new_model(1e30), model_dir=tmp_path / "loud", config=ke.RunConfig(progress="off")).train(
-            data(), steps=40
-        )
+    assert callbacks.history.epoch == [0]

@@ -200,6 +200,17 @@ def test_inside_of_eager_too_the_gradient_is_right():
     assert isinstance(np.sin(tf.constant(X)), np.ndarray)
 
 
+def test_a_model_that_runs_eagerly_trains_as_with_keras_ops():
+    losses = []
+    for function in (by_keras, mixed):
+        keras.utils.set_random_seed(1)
+        model = model_around(function)
+        model.compile("adam", "mse", metrics=["mae"], run_eagerly=True)
+        with numpy_calls.eager_too():
+            losses.append([model.train_on_batch(X, X[:, :1])[0] for _ in range(4)])
+    assert losses[0] == losses[1]
+
+
 def test_inside_of_eager_too_what_has_no_gradient_is_numpys():
     with numpy_calls.eager_too():
         assert np.isnan(tf.constant(X)).any() == np.False_

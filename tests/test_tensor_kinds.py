@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -26,8 +28,8 @@ def test_every_tensor_is_known_with_or_without_values():
 
 
 @pytest.mark.parametrize("make", [tf.constant, tf.Variable, keras.Variable])
-def test_outside_of_a_graph_values_are_there(make: object):
-    thing = make(1.0)  # type: ignore[operator]
+def test_outside_of_a_graph_values_are_there(make: Any):
+    thing = make(1.0)
     assert is_tensor(thing)
     assert not is_symbolic(thing)
 

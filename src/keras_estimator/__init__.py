@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from keras_estimator.hooks.reporting import StepCounter as StepCounter
     from keras_estimator.hooks.reporting import SummaryWriter as SummaryWriter
     from keras_estimator.hooks.saving import CheckpointSaver as CheckpointSaver
+    from keras_estimator.hooks.stopping import NanGuard as NanGuard
     from keras_estimator.hooks.stopping import StopAtStep as StopAtStep
     from keras_estimator.inputs import Arrays as Arrays
     from keras_estimator.model.numpy_calls import numpy_on_tensors as numpy_on_tensors
@@ -79,7 +80,7 @@ _NAMES_BY_MODULE = {
     "hooks.progress": ("ProgressBar",),
     "hooks.reporting": ("MetricsLogger", "StepCounter", "SummaryWriter"),
     "hooks.saving": ("CheckpointSaver",),
-    "hooks.stopping": ("StopAtStep",),
+    "hooks.stopping": ("NanGuard", "StopAtStep"),
     "inputs": ("Arrays",),
     "model.numpy_calls": ("numpy_on_tensors",),
     "run_config": ("ModeKeys", "RunConfig"),

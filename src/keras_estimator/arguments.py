@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
+import numbers
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from keras_estimator.errors import ConfigError, NoCheckpointError
 from keras_estimator.run_config import RunConfig
@@ -48,8 +47,9 @@ def check_steps(steps: int | None, max_steps: int | None) -> None:
             expected="one of the two: `steps` counts from here, `max_steps` from step 0",
             fix=f"pass max_steps={max_steps} alone",
         )
-    for name, value in (("steps", steps), ("max_steps", max_steps)):
-        if value is not None and (not isinstance(value, int | np.integer) or value <= 0):
+    given: dict[str, Any] = {"steps": steps, "max_steps": max_steps}
+    for name, value in given.items():
+        if value is not None and not (isinstance(value, numbers.Integral) and int(value) > 0):
             raise ConfigError(
                 f"`{name}` must be a positive whole number",
                 found=f"{name}={value!r}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,11 +18,13 @@ from keras_estimator.errors import ConfigError
 from keras_estimator.hooks.defaults import evaluation_hooks, training_hooks
 from keras_estimator.hooks.hook import Hook, Run
 from keras_estimator.hooks.reporting import write_scalars
-from keras_estimator.inputs import as_source, batches_per_pass, call_input_fn, identity
+from keras_estimator.inputs import Source, as_source, batches_per_pass, call_input_fn
 from keras_estimator.outputs import by_name, rows
+from keras_estimator.reading import Reader, Reading
 from keras_estimator.run_config import ModeKeys, RunConfig
 
 _LOG = logging.getLogger("keras_estimator")
+_END = object()
 
 
 class Estimator:
@@ -64,6 +65,7 @@ class Estimator:
         self._step = 0
         self._is_resident = False  # whether the model holds the newest state of model_dir
         self._data_record: dict[str, Any] = {}
+        self._reader = Reader(self._engine)
 
     @property
     def model(self) -> Any:
@@ -125,18 +127,16 @@ class Estimator:
             _LOG.info("nothing to train: step %d is reached, max_steps is %d", self._step, max_steps)
             return self
         last_step = max_steps if steps is None else self._step + steps
-        data = self._call(input_fn, ModeKeys.TRAIN)
-        source = as_source(data, mode=ModeKeys.TRAIN, seed=self._config.tf_random_seed, has_steps=last_step is not None)
-        feed = self._engine.open(source)
-        try:
-            self._engine.prepare(feed, ModeKeys.TRAIN, class_weight)
-            reading = self._reading(source, feed)
+        source = self._source(input_fn, ModeKeys.TRAIN, has_steps=last_step is not None)
+        record = self._data_record if self._config.data_position == "continue" else {}
+        with self._reader.open(source, record) as reading:
+            self._engine.prepare(reading.feed, ModeKeys.TRAIN, class_weight)
             run = Run(
                 model=self.model,
                 model_dir=Path(self.model_dir),
                 step=self._step,
                 first_step=self._step,
-                last_step=last_step,
+                last_step=None if last_step is None else int(last_step),
                 save=lambda: self._save(run, reading, hooks_now),
                 saved_step=self._step if self._has_checkpoint_of_now() else None,
                 epoch=reading.position.passes,
@@ -145,17 +145,19 @@ class Estimator:
             )
             hooks_now = training_hooks(self._config, hooks or (), saving_listeners or (), callbacks or ())
             self._run(run, reading, hooks_now)
-        finally:
-            feed.close()
+        loop.leave(run)
         return self
 
-    def _run(self, run: Run, reading: loop.Reading, hooks: Sequence[Hook]) -> None:
+    def _run(self, run: Run, reading: Reading, hooks: Sequence[Hook]) -> None:
         try:
             loop.train(self._engine, reading, run, hooks, report_steps=self._config.log_step_count_steps or 100)
+        except BaseException:
+            self._is_resident = False  # it may hold half a stride, or NaN: the newest checkpoint counts again
+            raise
         finally:
             self._step = run.step
+            self._data_record = reading.record(finished=run.is_over)
             self._engine.ready_to_use()
-        self._data_record = {**self._record(reading), "finished": True}
         _LOG.info("trained to step %d: %s", run.step, run.stop_reason or "the last step is reached")
 
     def evaluate(
@@ -187,14 +189,17 @@ class Estimator:
             ConfigError: `metric_names_map` does not name just the metrics there are.
         """
         check_steps(steps, None)
-        with self._at(checkpoint_path) as step:
-            data = self._call(input_fn, ModeKeys.EVAL)
-            source = as_source(data, mode=ModeKeys.EVAL, seed=self._config.tf_random_seed, has_steps=steps is not None)
-            folder = Path(self.eval_dir(name))
-            run = Run(self.model, folder, 0, 0, steps, save=lambda: folder)
-            found = loop.evaluate(
-                self._engine, source, steps=steps, run=run, hooks=evaluation_hooks(self._config, hooks or ())
-            )
+        restored = self._make_resident(checkpoint_path)
+        step = self._step if restored is None else restored.step
+        source = self._source(input_fn, ModeKeys.EVAL, has_steps=steps is not None)
+        folder = Path(self.eval_dir(name))
+        run = Run(self.model, folder, 0, 0, steps, save=lambda: folder)
+        feed = self._engine.open(source)
+        with contextlib.closing(feed):
+            self._engine.prepare(feed, ModeKeys.EVAL)
+            with self._at(restored):
+                chosen = evaluation_hooks(self._config, hooks or ())
+                found = loop.evaluate(self._engine, source, feed, run, chosen, steps=steps)
         metrics = renamed(found, self._metric_names_map)
         write_scalars(folder, step, {n: v for n, v in metrics.items() if isinstance(v, float)})
         shown = ", ".join(f"{n} {v:.4g}" for n, v in metrics.items() if isinstance(v, float))
@@ -235,17 +240,19 @@ class Estimator:
                 fix="do it between the predictions: for p in estimator.predict(data): ...",
             )
         keys = [predict_keys] if isinstance(predict_keys, str) else predict_keys
-        with self._at(checkpoint_path):
-            source = as_source(self._call(input_fn, ModeKeys.PREDICT), mode=ModeKeys.PREDICT, seed=0, has_steps=False)
-            feed = self._engine.open(source)
-            try:
-                self._engine.prepare(feed, ModeKeys.PREDICT)
-                feed.seek(Position())
-                for outputs in self._engine.predict(feed):
-                    named = by_name(outputs, self._engine.output_names(), keys)
-                    yield from rows(named) if yield_single_examples else (named,)
-            finally:
-                feed.close()
+        restored = self._make_resident(checkpoint_path)
+        feed = self._engine.open(self._source(input_fn, ModeKeys.PREDICT, has_steps=False))
+        with contextlib.closing(feed):
+            self._engine.prepare(feed, ModeKeys.PREDICT)
+            feed.seek(Position())
+            batches = self._engine.predict(feed)
+            while True:
+                with self._at(restored):  # and not while the caller looks at predictions, and may train
+                    outputs = next(batches, _END)
+                if outputs is _END:
+                    return
+                named = by_name(outputs, self._engine.output_names(), keys)
+                yield from rows(named) if yield_single_examples else (named,)
 
     def predictor(self) -> Callable[[Any], Any]:
         """Return a function that stays ready: no pipeline, no reload, no new trace.
@@ -293,7 +300,7 @@ class Estimator:
                 expected=f"{ModeKeys.PREDICT.value!r}",
                 fix="leave experimental_mode out; to train elsewhere, share the checkpoints",
             )
-        with self._at(checkpoint_path):
+        with self._at(self._make_resident(checkpoint_path)):
             return self._engine.export(
                 export_dir_base,
                 receiver_fn=serving_input_receiver_fn,
@@ -326,40 +333,45 @@ class Estimator:
         known = ", ".join(sorted(state)[:8]) + ", ..."
         raise ConfigError("the model has no such variable", found=name, expected=known, fix="get_variable_names()")
 
-    def _call(self, input_fn: Any, mode: ModeKeys) -> Any:
-        return call_input_fn(input_fn, mode=mode, params=self.params, config=self._config)
+    def _source(self, input_fn: Any, mode: ModeKeys, *, has_steps: bool) -> Source:
+        def give() -> Any:
+            return call_input_fn(input_fn, mode=mode, params=self.params, config=self._config)
 
-    def _make_resident(self) -> None:
-        """Bring the newest state of `model_dir` into the model, unless the model holds it."""
+        return as_source(give(), mode=mode, seed=self._config.tf_random_seed, has_steps=has_steps, again=give)
+
+    def _make_resident(self, checkpoint_path: str | Path | None = None) -> Restored | None:
+        """Bring the newest state of `model_dir` into the model, unless it is there; read another one if asked to."""
         newest = self._checkpoints.latest()
         if newest is not None and (not self._is_resident or newest.step > self._step):
             restored = self._checkpoints.newest_readable()
             if restored is not None:
                 self._restore(restored)
         self._is_resident = True
+        return None if checkpoint_path is None else self._checkpoints.read(existing(checkpoint_path))
 
     def _restore(self, restored: Restored) -> None:
         self._engine.write_state(restored.state, source=str(restored.path))
         self._step = restored.step
         self._data_record = restored.run.get("data", {})
+        self._reader.forget()
         _LOG.info("going on from step %d (%s)", restored.step, restored.path)
 
     @contextlib.contextmanager
-    def _at(self, checkpoint_path: str | Path | None) -> Iterator[int]:
-        """Let the model have the state of a checkpoint for a while; yield its step."""
-        self._make_resident()
-        if checkpoint_path is None:
-            yield self._step
+    def _at(self, restored: Restored | None) -> Iterator[None]:
+        """Let the model, which is built, have the state of a checkpoint for a while."""
+        if restored is None:
+            yield
             return
-        restored = self._checkpoints.read(existing(checkpoint_path))
         before = self._engine.read_state()
-        self._engine.write_state(restored.state, source=str(restored.path))
         try:
-            yield restored.step
+            self._engine.write_state(restored.state, source=str(restored.path))
+            self._engine.ready_to_use()
+            yield
         finally:
             self._engine.write_state(before, source="the model in memory")
+            self._engine.ready_to_use()
 
-    def _save(self, run: Run, reading: loop.Reading, hooks: Sequence[Hook]) -> Path:
+    def _save(self, run: Run, reading: Reading, hooks: Sequence[Hook]) -> Path:
         record = {
             "plan": self._engine.plan,
             "data": reading.record(finished=run.is_over),

@@ -16,9 +16,10 @@ What may be given, as the result of an input_fn or directly:
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -102,14 +103,19 @@ class Source:
     Attributes:
         data: `Arrays` with NumPy (or ragged, sparse) leaves, or something that gives batches.
         mode: One of `ModeKeys`.
-        repeats: Whether the data can be read again when steps are left after a pass.
         passes: How many passes there are at most; None: as many as the steps ask for.
+        again: Gives the data anew, if they come from an input_fn: an iterator is read only once.
     """
 
     data: Any
     mode: str
-    repeats: bool
     passes: int | None = None
+    again: Callable[[], Any] | None = None
+
+    @property
+    def keeps_place(self) -> bool:
+        """Whether the data know themselves how far they were read, as a generator and a PyDataset do."""
+        return isinstance(self.data, Iterator) or not _is_data(self.data)
 
 
 def call_input_fn(input_fn: Any, *, mode: str, params: Mapping[str, Any], config: Any) -> Any:
@@ -131,7 +137,8 @@ def call_input_fn(input_fn: Any, *, mode: str, params: Mapping[str, Any], config
         wanted = inspect.signature(input_fn).parameters.values()
     except (TypeError, ValueError):
         wanted = ()  # type: ignore[assignment]  # a builtin without a signature
-    named = [p for p in wanted if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    bound = input_fn.keywords if isinstance(input_fn, functools.partial) else {}
+    named = [p for p in wanted if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in bound]
     unknown = [p.name for p in named if p.name not in known and p.default is p.empty]
     name = getattr(input_fn, "__name__", type(input_fn).__name__)
     if unknown:
@@ -156,14 +163,17 @@ def _is_data(thing: Any) -> bool:
     return isinstance(thing, Arrays) or hasattr(thing, "element_spec") or hasattr(thing, "shape")
 
 
-def as_source(data: Any, *, mode: str, seed: int | None, has_steps: bool) -> Source:
+def as_source(
+    data: Any, *, mode: str, seed: int | None, has_steps: bool, again: Callable[[], Any] | None = None
+) -> Source:
     """Describe `data` (see the table above) for an engine.
 
     Args:
         data: What the input_fn gave.
-        mode: One of `ModeKeys`; only training shuffles and repeats.
+        mode: One of `ModeKeys`; only training shuffles, and reads more than one pass.
         seed: The seed of the run, for `Arrays` without one.
         has_steps: Whether the caller said how many steps to make.
+        again: Gives the data anew.
 
     Raises:
         InputError: the rows of the arrays differ in number, or `data` is nothing we know.
@@ -178,11 +188,11 @@ def as_source(data: Any, *, mode: str, seed: int | None, has_steps: bool) -> Sou
         seed = data.seed if data.seed is not None else (seed or 0)
         passes = data.epochs if data.epochs is not None else (None if has_steps and training else 1)
         data = dataclasses.replace(data, **_checked(data), shuffle=shuffle, seed=seed)
-        return Source(data, mode, repeats=training, passes=passes)
+        return Source(data, mode, passes)
     if hasattr(data, "element_spec") or isinstance(data, Iterator):
-        return Source(data, mode, repeats=False, passes=1)
+        return Source(data, mode, 1, again)
     if hasattr(data, "__getitem__") or hasattr(data, "__iter__"):
-        return Source(data, mode, repeats=training, passes=None if has_steps and training else 1)
+        return Source(data, mode, None if has_steps and training else 1)
     raise InputError(
         f"a {type(data).__name__} is not data that can be read",
         found=_shortened(data),

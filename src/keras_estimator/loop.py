@@ -84,20 +84,24 @@ def _steps(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], wi
             run.batch = 0
             continue
         is_new_pass = stride.ended
-        for hook, clock in zip(hooks, clocks, strict=True):
-            if (stride.steps and clock.is_due(run.step)) or (hook.watches_loss and not stride.is_finite):
-                hook.after_steps(run)
-            if stride.ended and run.batch:
-                hook.after_epoch(run)
+        if stride.ended and not run.batch:
+            raise no_batch(reading.source)
+        _call_due(hooks, clocks, run, stride)
         if stride.ended:
-            if not run.batch:
-                raise no_batch(reading.source)
             run.batch = 0
             if reading.has_more():
                 reading.feed.seek(reading.position)
             else:
                 run.stop("the data ended")
         window.close(run.step, pass_ended=stride.ended)
+
+
+def _call_due(hooks: Sequence[Hook], clocks: Sequence[Clock], run: Run, stride: Stride) -> None:
+    for hook, clock in zip(hooks, clocks, strict=True):
+        if (stride.steps and clock.is_due(run.step)) or (hook.watches_loss and not stride.is_finite):
+            hook.after_steps(run)
+        if stride.ended:
+            hook.after_epoch(run)
 
 
 class _Window:
@@ -141,29 +145,27 @@ def _stride(engine: Engine, reading: Reading, run: Run, steps: int, pace: Pace) 
 
 
 def evaluate(
-    engine: Engine, source: Source, *, steps: int | None, run: Run, hooks: Sequence[Hook] = ()
+    engine: Engine, source: Source, feed: Feed, run: Run, hooks: Sequence[Hook], *, steps: int | None
 ) -> Mapping[str, Any]:
     """Return the metrics of the model over the examples of `source`; leave the model as it is.
 
     Args:
-        engine: Any engine.
+        engine: Prepared for evaluation on batches like those of `feed`.
         source: The data, one pass.
-        steps: How many batches at most; None: until the data end.
+        feed: The batches of it.
         run: What the hooks see; its `step` counts batches here.
         hooks: Called as in training.
+        steps: How many batches at most; None: until the data end.
 
     Raises:
         EmptyInputError: there is no batch.
     """
-    feed = engine.open(source)
+    feed.seek(Position())
+    run.batches_per_epoch = batches_per_pass(source)
+    run.last_step = steps if steps is not None else run.batches_per_epoch
     with contextlib.ExitStack() as closing:
-        closing.callback(feed.close)
         for hook in reversed(hooks):
             closing.callback(hook.close)
-        engine.prepare(feed, source.mode)
-        feed.seek(Position())
-        run.batches_per_epoch = batches_per_pass(source)
-        run.last_step = steps if steps is not None else run.batches_per_epoch
         with engine.kept():
             for hook in hooks:
                 hook.begin(run)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_estimator.engines.engine import Engine, Feed, Position, Stride
@@ -51,7 +52,7 @@ class Reading:
         self.feed.seek(self.position)
 
     def record(self, *, finished: bool) -> dict[str, Any]:
-        """Return what `resume` needs to know, as JSON values.
+        """Return what `Reader.open` needs to know, as JSON values.
 
         Args:
             finished: Whether the call is over, so that the next one begins and does not complete it.
@@ -60,30 +61,61 @@ class Reading:
         return {**place, "first_pass": self.first_pass, "identity": self.identity, "finished": finished}
 
 
-def resume(engine: Engine, source: Source, feed: Feed, record: Mapping[str, Any], *, is_open: bool) -> Reading:
-    """Go to the place in the data at which the call before this one left them.
+class Reader:
+    """Opens data for training at the place where the call before left them.
+
+    Data that know themselves how far they were read, such as a generator, stay open between two calls:
+    batches that were read ahead are not lost, and none is skipped when the same object is given again.
 
     Args:
-        engine: The engine of the feed.
-        source: The data.
-        feed: The batches of it.
-        record: What `Reading.record` returned last; empty: begin at the beginning.
-        is_open: Whether the feed is the one of the call before, and stands there already.
+        engine: The engine that reads them.
     """
-    same = identity(source, engine.describe(feed))
-    if not record or record.get("identity") != same:
-        if record:
-            _LOG.info("the data are not those of the run so far: reading them from their beginning")
-        feed.seek(Position())
-        return Reading(source, feed, Position(), 0, same)
-    position = Position(int(record["passes"]), int(record["batches"]))
-    if 0 < len(feed) <= position.batches:  # a pipeline does not know that it is at its end before it is asked for more
-        position, is_open = Position(position.passes + 1, 0), False
-    goes_on = not record["finished"]
-    first_pass = int(record["first_pass"]) if goes_on else position.passes
-    if not is_open:
-        if position.batches:
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._held: tuple[Source, Feed] | None = None
+
+    @contextlib.contextmanager
+    def open(self, source: Source, record: Mapping[str, Any]) -> Iterator[Reading]:
+        """Open `source`.
+
+        Args:
+            source: The data.
+            record: What `Reading.record` returned last; empty: begin at the beginning.
+        """
+        held, self._held = self._held, None
+        is_open = bool(record) and held is not None and held[0].data is source.data
+        feed = held[1] if held is not None and is_open else self._engine.open(source)
+        try:
+            yield self._resume(source, feed, record, is_open=is_open)
+        except BaseException:
+            feed.close()
+            raise
+        if source.keeps_place:
+            self._held = source, feed
+        else:
+            feed.close()
+
+    def forget(self) -> None:
+        """Read on from a record only, because the state of the model is another one now."""
+        self._held = None
+
+    def _resume(self, source: Source, feed: Feed, record: Mapping[str, Any], *, is_open: bool) -> Reading:
+        same = identity(source, self._engine.describe(feed))
+        if not record or record.get("identity") != same:
+            if record:
+                _LOG.info("the data are not those of the run so far: reading them from their beginning")
+            feed.seek(Position())
+            return Reading(source, feed, Position(), 0, same)
+        position = Position(int(record["passes"]), int(record["batches"]))
+        if 0 < len(feed) <= position.batches:  # a pipeline notices its end only when it is asked for more
+            position = Position(position.passes + 1, 0)
+        goes_on = not record["finished"]
+        first_pass = int(record["first_pass"]) if goes_on else position.passes
+        if not position.batches:
+            feed.seek(position)
+        elif not is_open:
             how = "seeking" if batches_per_pass(source) else "skipping forward"
             _LOG.info("%s to batch %d of pass %d of the data", how, position.batches, position.passes)
-        feed.seek(position)
-    return Reading(source, feed, position, first_pass, same, goes_on)
+            feed.seek(position)
+        return Reading(source, feed, position, first_pass, same, goes_on)

@@ -21,6 +21,7 @@ from sklearn.model_selection import train_test_split
 import keras_estimator as ke
 
 SEED, BATCH_SIZE, EPOCHS = 1, 32, 30
+STEPS = EPOCHS * 45  # 1,437 digits are 44 batches and a smaller one.
 SAVE_EVERY, NOTE_EVERY = 250, 10
 
 
@@ -118,8 +119,8 @@ def train(folder: Path) -> ke.Estimator:
     config = ke.RunConfig(save_checkpoints_steps=SAVE_EVERY, log_step_count_steps=NOTE_EVERY)
     estimator = ke.model_to_estimator(build_model, model_dir=folder / "run", config=config)
 
-    batches = ke.Arrays(digits.train_x, digits.train_y, batch_size=BATCH_SIZE, shuffle=False, epochs=EPOCHS)
-    estimator.train(batches, hooks=[LossNotes(folder / "losses.jsonl")])
+    batches = ke.Arrays(digits.train_x, digits.train_y, batch_size=BATCH_SIZE, shuffle=False)
+    estimator.train(batches, hooks=[LossNotes(folder / "losses.jsonl")], max_steps=STEPS)
 
     metrics = estimator.evaluate((digits.test_x, digits.test_y))
     _write_result(folder, estimator.model, metrics["accuracy"], estimator.predictor()(digits.test_x), digits)

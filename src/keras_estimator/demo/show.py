@@ -58,6 +58,7 @@ def show(folder: Path) -> None:
     _make_empty(folder)
     console = Console()
     seconds: list[float] = []
+    console.print("[dim]Each part is a process of its own; before it says anything, it starts TensorFlow.\n")
     with _part(console, seconds, "1. Train, and kill the process midway"):
         _train_and_kill(folder)
         console.show_cursor()  # The bar of the killed process has hidden it.
@@ -96,6 +97,8 @@ def _make_empty(folder: Path) -> None:
             expected="an empty folder, or one that an earlier demo wrote",
             fix="keras-estimator demo --folder another-folder",
         )
+    for name in ("served.npy", "summary.json", "digits.png"):
+        (folder / name).unlink(missing_ok=True)
     for name in (_KILLED, _UNKILLED, _FIT):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(parents=True)
@@ -221,14 +224,15 @@ def _draw(folder: Path) -> Path:
 
 
 def _table(summary: dict[str, Any]) -> Table:
-    columns = [Column("test accuracy", justify="right"), Column("seconds", justify="right")]
-    table = Table("what was done", "what came of it", *columns)
+    columns = [Column("accuracy", justify="right"), Column("seconds", justify="right")]
+    caption = "accuracy: of the 360 digits that were not trained on"
+    table = Table("what was done", "what came of it", *columns, caption=caption)
     rows = (
         ("train, and SIGKILL", "killed by step {killed_at:,} of {steps:,}", ""),
         ("the same command again", "went on from step {went_on_from:,}", "{accuracy:.2%}"),
         (
             "the same, never killed",
-            "{arrays_equal_to_unkilled} of {arrays} arrays equal, bit by bit",
+            "equal bits in {arrays_equal_to_unkilled} of {arrays} arrays",
             "{accuracy_unkilled:.2%}",
         ),
         (

@@ -31,9 +31,10 @@ def training_hooks(
         ConfigError: one of `hooks` is no hook, or there are listeners and nothing saves.
     """
     _check(hooks)
-    chosen: list[Hook] = [] if any(isinstance(hook, NanGuard) for hook in hooks) else [NanGuard()]
-    chosen += [KerasCallbacks(list(callbacks))] if callbacks else []
+    chosen: list[Hook] = [KerasCallbacks(callbacks)] if callbacks else []
     chosen += hooks
+    if not any(isinstance(hook, NanGuard) for hook in hooks):
+        chosen.append(NanGuard())  # after those who may have stopped the run for that reason by then
     if config.log_step_count_steps:
         chosen.append(MetricsLogger(config.log_step_count_steps))
     if config.save_summary_steps:

@@ -13,6 +13,7 @@ tests/test_anatomy.py).
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import inspect
 import re
@@ -23,6 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_estimator.model.keras_private import storage_of
 
@@ -45,6 +47,8 @@ _FOREIGN = frozenset(
     wrapt h5py ml_dtypes jax torch pandas optree typing abc enum re os sys pathlib _thread _io
     """.split()
 )
+# What holds nothing: a vocabulary of a million words is passed over at once.
+_PLAIN_VALUES = (str, bytes, int, float, complex, type(None), np.ndarray, np.generic)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,9 +156,14 @@ def _children(place: _Place) -> Iterator[_Place]:
 def _items(thing: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield what a container, a partial function or a bound method holds, with a name for each."""
     if isinstance(thing, Mapping):
-        yield from (((_plain(str(key)),), value) for key, value in list(thing.items()))
+        held = [(key, value) for key, value in list(thing.items()) if not isinstance(value, _PLAIN_VALUES)]
+        places = _item_names(key for key, _ in held)
+        for place, (key, value) in zip(places, held, strict=True):
+            # The text of any other key may hold a number that is another one in every process.
+            yield (_plain(str(key)) if isinstance(key, str | int | tuple | enum.Enum) else place,), value
     elif isinstance(thing, list | tuple | deque):
-        yield from (((name,), value) for name, value in zip(_item_names(thing), thing, strict=True))
+        if not all(isinstance(value, _PLAIN_VALUES) for value in thing):
+            yield from (((name,), value) for name, value in zip(_item_names(thing), thing, strict=True))
     elif isinstance(thing, set | frozenset):
         yield from (((_sort_key(value)[1],), value) for value in sorted(thing, key=_sort_key))
     elif isinstance(thing, functools.partial):
@@ -176,9 +185,12 @@ def _attributes(thing: Any, path: tuple[str, ...]) -> Iterator[_Place]:
     for cls in type(thing).__mro__:
         if not _is_foreign(cls):
             for name, value in vars(cls).items():
-                if isinstance(value, types.FunctionType):
-                    yield from _captured(value, (*path, name.strip("_")))
-    python_function = getattr(thing, "python_function", None)  # a tf.function
+                function = getattr(value, "__func__", getattr(value, "fget", value))  # also of a static one, a property
+                if isinstance(function, types.FunctionType):
+                    yield from _captured(function, (*path, name.strip("_")))
+                elif _storage(value) is not None or isinstance(value, keras.Layer | list | dict):
+                    yield _Place(value, (*path, name.strip("_")), thing, name)
+    python_function = getattr(thing, "python_function", None)
     if python_function is not None:
         yield _Place(python_function, path, thing, "python_function")
 
@@ -203,24 +215,42 @@ def _captured(function: types.FunctionType, path: tuple[str, ...]) -> Iterator[_
             continue  # a cell that is not filled yet
     for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
         yield _Place(default, (*path, "default"), function, "default")
-    for name in code.co_names:
+    for name in _names_in(code):
         value = function.__globals__.get(name)
-        if _storage(value) is not None or isinstance(value, keras.Layer | list | dict):
+        if _storage(value) is not None or isinstance(value, keras.Layer | list | dict) or _are_kin(value, function):
             yield _Place(value, ("globals", name), function, name)
 
 
+def _names_in(code: types.CodeType) -> Iterator[str]:
+    """Yield the names of globals (and of attributes) that a function or a function in it reads."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names_in(constant)
+
+
+def _are_kin(value: Any, function: types.FunctionType) -> bool:
+    """Tell whether `value` is a function or an object of the package of `function`, not of some library."""
+    written = value if isinstance(value, types.FunctionType) else type(value)
+    return _root(written) == _root(function) and not isinstance(value, type)
+
+
 def _is_foreign(thing: Any) -> bool:
-    root = (getattr(thing, "__module__", None) or "").partition(".")[0]
-    return root in _FOREIGN or root in {"keras", "keras_estimator"}
+    return _root(thing) in _FOREIGN or _root(thing) in {"keras", "keras_estimator"}
+
+
+def _root(thing: Any) -> str:
+    """Return the package that a class or function is from."""
+    return (getattr(thing, "__module__", None) or "").partition(".")[0]
 
 
 def _is_walkable(thing: Any) -> bool:
+    if hasattr(type(thing), "python_function"):  # a tf.function
+        return True
     if isinstance(thing, type | types.ModuleType | keras.KerasTensor) or inspect.isroutine(thing):
         return False
-    if type(thing).__module__.partition(".")[0] not in _FOREIGN:
-        return True
-    # TensorFlow's own holders of variables: tf.Module, tf.random.Generator, tf.function.
-    return hasattr(thing, "_trackable_children") or hasattr(thing, "python_function")
+    # Of what is TensorFlow's own, tf.Module and tf.random.Generator hold variables.
+    return _root(type(thing)) not in _FOREIGN or hasattr(thing, "_trackable_children")
 
 
 def _item_names(items: Iterable[Any]) -> list[str]:

@@ -30,7 +30,7 @@ import numpy as np
 from keras_estimator.errors import EstimatorWarning, NumpyCallError
 from keras_estimator.model.numpy_checks import agreement, compared
 from keras_estimator.model.numpy_counterparts import NumpyCall, counterpart_of, with_matching_dtypes
-from keras_estimator.model.tensor_kinds import is_symbolic, is_tensor, tensor_kinds
+from keras_estimator.model.tensor_kinds import is_symbolic, is_tensor, rank, tensor_kinds
 from keras_estimator.model.user_lines import instruction_of, line_of, running_line
 
 # `array * tensor` arrives as np.multiply(array, tensor): the tensor's own operator decides what it means.
@@ -108,8 +108,8 @@ def install() -> None:
         (kinds.eager, _eager_is_on),
     ):
         for cls in classes:
-            cls.__array_ufunc__ = _While(is_on, _array_ufunc)  # type: ignore[attr-defined]
-            cls.__array_function__ = _While(is_on, _array_function)  # type: ignore[attr-defined]
+            for name, method in (("__array_ufunc__", _array_ufunc), ("__array_function__", _array_function)):
+                setattr(cls, name, _While(is_on, method))
 
 
 @contextlib.contextmanager
@@ -284,6 +284,4 @@ def _kind(leaf: Any) -> str:
         return f"array {leaf.dtype} {leaf.ndim}"
     if not is_tensor(leaf):
         return repr(leaf)
-    return (
-        f"tensor {keras.backend.standardize_dtype(leaf.dtype)} {getattr(leaf.shape, 'rank', None) or len(leaf.shape)}"
-    )
+    return f"tensor {keras.backend.standardize_dtype(leaf.dtype)} {rank(leaf)}"

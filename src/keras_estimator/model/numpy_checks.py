@@ -27,13 +27,13 @@ class _Sample:
 
     Attributes:
         unknown: The length of an axis that has none yet.
-        longest: No axis is longer.
+        longest: No axis is longer; None if axes are as long as they are.
         numbers: `"any"`; `"places"`: integers are 0 or 1, so that they are places in another tensor;
             `"definite"`: square matrices are positive definite, as some of linear algebra asks for.
     """
 
     unknown: int
-    longest: int
+    longest: int | None
     numbers: str
 
 
@@ -104,15 +104,16 @@ def _differing(expected: Any, got: Any) -> str:
 
 def _samples(call: NumpyCall) -> Iterator[_Sample]:
     """Yield ways to fill the tensors in, likely ones first."""
-    tensors = [leaf for leaf in keras.tree.flatten([call.args, dict(call.kwargs)]) if is_tensor(leaf)]
+    leaves = keras.tree.flatten([call.args, dict(call.kwargs)])
+    tensors = [leaf for leaf in leaves if is_tensor(leaf)]
     if any(rank(tensor) is None for tensor in tensors):
         return
-    lengths = sorted({length for tensor in tensors for length in tensor.shape if length})
-    size = max((math.prod(length or 3 for length in tensor.shape) for tensor in tensors), default=0)
-    longest = _SHORT if size > _MOST_ELEMENTS else max([3, *lengths])
+    fixed = [leaf for leaf in leaves if is_tensor(leaf) or isinstance(leaf, np.ndarray)]
+    lengths = sorted({length for leaf in fixed for length in leaf.shape if length})
     for numbers in ("any", "places", "definite"):
         for unknown in (3, *lengths):
-            yield _Sample(unknown, longest, numbers)
+            size = max(math.prod(length or unknown for length in tensor.shape) for tensor in tensors)
+            yield _Sample(unknown, None if size <= _MOST_ELEMENTS else _SHORT, numbers)
 
 
 def _arrays(call: NumpyCall, sample: _Sample) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -130,7 +131,7 @@ def _array(leaf: Any, sample: _Sample, random: np.random.Generator) -> Any:
     if not is_tensor(leaf):
         return leaf
     lengths = (sample.unknown if length is None else length for length in leaf.shape)
-    shape = tuple(min(length, sample.longest) for length in lengths)
+    shape = tuple(length if sample.longest is None else min(length, sample.longest) for length in lengths)
     dtype = keras.backend.standardize_dtype(leaf.dtype)
     if dtype == "bool":
         return random.random(shape) < 0.5

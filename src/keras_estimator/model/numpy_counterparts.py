@@ -245,7 +245,14 @@ def _cast(arguments: Any, dtype: Any) -> Any:
     return keras.tree.map_structure(cast, arguments)
 
 
-def _clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:  # noqa: A002
+def _clip(
+    a: Any,
+    a_min: Any = None,
+    a_max: Any = None,
+    *,
+    min: Any = None,  # noqa: A002 - as NumPy calls it
+    max: Any = None,  # noqa: A002 - as NumPy calls it
+) -> Any:
     low = a_min if min is None else min
     high = a_max if max is None else max
     raised = a if low is None else ops.maximum(a, low)

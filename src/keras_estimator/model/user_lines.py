@@ -15,7 +15,7 @@ from typing import Any
 # What runs between a line of the user and the place where we look: never the line to name.
 _PACKAGES = frozenset({"absl", "keras", "keras_estimator", "numpy", "optree", "scipy", "tensorflow", "wrapt"})
 _FOREIGN = sys.stdlib_module_names | _PACKAGES
-_PROGRAMS = frozenset({"__main__", "keras_estimator.demo.digits"})  # It is a user's program that we wrote.
+_PROGRAMS = re.compile(r"__main__|keras_estimator\.demo\b.*")  # The demo is a program of a user that we wrote.
 _GENERATED = "__autograph_generated_file"
 
 
@@ -77,7 +77,7 @@ def line_of(error: BaseException) -> UserLine | None:
 
 def _is_of_user(frame: FrameType) -> bool:
     name = str(frame.f_globals.get("__name__", ""))
-    return name in _PROGRAMS or name.partition(".")[0] not in _FOREIGN
+    return _PROGRAMS.fullmatch(name) is not None or name.partition(".")[0] not in _FOREIGN
 
 
 def _is_in_package(file: str) -> bool:

@@ -113,7 +113,10 @@ class IteratorFeed:
 
     def __init__(self, source: Source) -> None:
         self._data = source.data
+        self._again = source.again
         self._adapter: Any = None
+        self._passes_ended = 0  # of a PyDataset, which may shuffle itself at the end of each
+        self._was_read = False
         self._iterator: Any = None
         self._dataset = self._pass(0)
         cardinality = int(self._dataset.cardinality())
@@ -123,8 +126,9 @@ class IteratorFeed:
     def seek(self, position: Position) -> None:
         """Go on from `position`; batches before it are read and dropped."""
         self.close()
-        if position.passes:
+        if position.passes or self._was_read:
             self._dataset = self._pass(position.passes)
+        self._was_read = True
         dataset = self._dataset.skip(position.batches) if position.batches else self._dataset
         self._iterator = iter(dataset)
 
@@ -133,12 +137,25 @@ class IteratorFeed:
             return self._data
         if isinstance(self._data, Arrays):
             return _sparse_rows(self._data, number)
-        if self._adapter is None or _is_plain(self._data):
-            self._adapter = _adapter(_tuples(self._data) if _is_plain(self._data) else self._data)
-        else:
+        if _is_plain(self._data):
+            if self._was_read and self._again is not None and isinstance(self._data, Iterator):
+                self._data = self._again()
+            return self._begin_pass(_tuples(self._data))
+        if self._adapter is None:
+            return self._begin_pass(self._data)
+        while self._passes_ended < number:
             self._adapter.on_epoch_end()
-        self._adapter.on_epoch_begin()
+            self._adapter.on_epoch_begin()
+            self._passes_ended += 1
         return self._adapter.get_tf_dataset()
+
+    def _begin_pass(self, data: Any) -> tf.data.Dataset:
+        try:
+            self._adapter = data_adapters.get_data_adapter(data)
+            self._adapter.on_epoch_begin()
+            return self._adapter.get_tf_dataset()
+        except (StopIteration, ValueError, TypeError) as error:
+            raise _unreadable(self._data, error) from error
 
     def limit(self, steps: int) -> int:
         """Return how many of `steps` may be asked for at once."""
@@ -214,23 +231,20 @@ def _tuples(batches: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
         yield batch if isinstance(batch, tuple) else (batch,)
 
 
-def _adapter(data: Any) -> Any:
-    try:
-        return data_adapters.get_data_adapter(data)
-    except (StopIteration, ValueError, TypeError) as error:
-        if isinstance(error, StopIteration) or "at least one batch" in str(error):
-            raise EmptyInputError(
-                "the generator gave no batch",
-                found="it ended before the first batch",
-                expected="at least one batch",
-                fix="check the data it reads; a generator that was used up must be made anew by the input_fn",
-            ) from None
-        raise InputError(
-            f"batches cannot be read from a {type(data).__name__}",
-            found=str(error).partition("\n")[0],
-            expected="batches (x,), (x, y) or (x, y, sample_weight)",
-            fix="return a tf.data.Dataset or (x, y) arrays from the input_fn",
-        ) from error
+def _unreadable(data: Any, error: Exception) -> InputError:
+    if isinstance(error, StopIteration) or "at least one batch" in str(error) or "length 0" in str(error):
+        return EmptyInputError(
+            f"the {type(data).__name__} gave no batch",
+            found="it ended before the first batch",
+            expected="at least one batch",
+            fix="check the data it reads; a generator that was used up must be made anew by the input_fn",
+        )
+    return InputError(
+        f"batches cannot be read from a {type(data).__name__}",
+        found=str(error).partition("\n")[0][:200],
+        expected="batches (x,), (x, y) or (x, y, sample_weight)",
+        fix="return a tf.data.Dataset or (x, y) arrays from the input_fn",
+    )
 
 
 def _pack(x: Any, y: Any, sample_weight: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -164,7 +165,7 @@ class ModelState:
             return []
         for holding in idle:
             owner = holding.owner if isinstance(holding.owner, keras.Layer) else self._model
-            own_as_weight(owner, holding.variable, holding.path.replace("/", "_"))
+            own_as_weight(owner, holding.variable, re.sub(r"[^A-Za-z0-9_.-]", "_", holding.path))
         _warn_idle(
             f"{lines}: Keras 3 never trains such variables; they are trained from here on, as Keras 2 did",
             "make them with self.add_weight(...), or pass trainable=False",
