@@ -79,7 +79,7 @@ class Fit(Contender):
     def timed_fit(self, *data: Any, **how: Any) -> float:
         """Call `fit`; return the seconds from the begin of its first epoch to the end of its last."""
         moments: list[float] = []
-        note = lambda *_: moments.append(time.perf_counter())  # noqa: E731  # two callbacks, one line
+        note = lambda *_: moments.append(time.perf_counter())  # noqa: E731 - two callbacks, one line
         epochs = self.tf.keras.callbacks.LambdaCallback(on_epoch_begin=note, on_epoch_end=note)
         self.model.fit(*data, verbose=0, callbacks=[epochs], **how)
         return moments[-1] - moments[0]

@@ -133,7 +133,7 @@ def _workers(workload: Workload, pythons: dict[str, Path]) -> Iterator[list[Work
     started: list[Worker] = []
     try:
         for name, python in pythons.items():
-            log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # `Worker.close` closes it
+            log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - `Worker.close` closes it
             started.append(Worker(name, workload, python, log))
         yield list(started)
     finally:

@@ -111,7 +111,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
         results: What `bench.__main__` writes as JSON.
         path: The PNG file.
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415  # a second, only where a picture is wanted
+    from matplotlib.figure import Figure  # noqa: PLC0415 - a second, only where a picture is wanted
 
     workloads = results["workloads"]
     figure = Figure(figsize=(4.2 * len(workloads), 3.6), layout="constrained")

@@ -101,7 +101,7 @@ def main() -> None:
         for line in sys.stdin:
             request = json.loads(line)
             print(json.dumps(_ANSWERS[request["do"]](contender, request)), file=answers)
-    except Exception:  # noqa: BLE001  # whatever it is, the other process reports it
+    except Exception:  # noqa: BLE001 - whatever it is, the other process reports it
         error = traceback.format_exc()
         print(error, file=sys.stderr)
         print(json.dumps({"error": error}), file=answers)

@@ -101,3 +101,16 @@ def test_a_thousand_evaluations_and_predictions_keep_memory_flat_and_trace_nothi
     growth, traces = done.stdout.split()
     assert float(growth) < 0.02
     assert int(traces) == 0
+
+
+def test_numpy_in_an_eager_model_has_its_gradient(tmp_path: Path) -> None:
+    def trained(function, folder: str):
+        keras.utils.set_random_seed(0)
+        given = keras.Sequential([L.Input((3,)), L.Dense(4), L.Lambda(function), L.Dense(1)])
+        given.compile("sgd", "mse", run_eagerly=True)
+        estimator = ke.model_to_estimator(given, model_dir=tmp_path / folder, config=QUIET)
+        return estimator.train((X, X[:, :1]), steps=6).model.get_weights()
+
+    ke.numpy_on_tensors()
+    for one, other in zip(trained(np.sin, "numpy"), trained(keras.ops.sin, "keras"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)

@@ -20,6 +20,7 @@ import tensorflow as tf
 from keras_estimator.engines.engine import Stride
 from keras_estimator.engines.tensorflow.feeds import AnyFeed
 from keras_estimator.errors import ModelError
+from keras_estimator.model import numpy_calls
 
 _EVERYTHING = 2**62
 
@@ -108,7 +109,8 @@ class EagerLoop:
         limit = feed.limit(_EVERYTHING if steps is None else steps)
         made, metrics, is_finite = 0, {}, True
         for batch in itertools.islice(feed, limit):
-            metrics = as_floats(self._step(batch))
+            with numpy_calls.eager_too():  # a tape would end at NumPy without a word
+                metrics = as_floats(self._step(batch))
             made += 1
             is_finite = not self._guards_loss or bool(np.all(np.isfinite(metrics.get("loss", 0.0))))
             if not is_finite:
