@@ -11,7 +11,7 @@ help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(READY) ## Convert, train, kill, go on, export and serve a model of handwritten digits
-	$(BIN)/keras-estimator demo
+	$(BIN)/keras-estimator demo --folder runs/demo
 
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

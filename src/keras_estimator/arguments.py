@@ -19,9 +19,9 @@ def with_model_dir(config: RunConfig, model_dir: str | Path | None) -> RunConfig
     """Return `config` with the one folder of an estimator in it; a temporary one if none was given.
 
     Raises:
-        ConfigError: `model_dir` and `config.model_dir` differ.
+        ConfigError: `model_dir` and `config.model_dir` differ, or it is a file.
     """
-    if model_dir is not None and config.model_dir is not None and str(model_dir) != str(config.model_dir):
+    if model_dir is not None and config.model_dir is not None and Path(model_dir) != Path(config.model_dir):
         raise ConfigError(
             "two folders are given for one estimator",
             found=f"model_dir={str(model_dir)!r}, config.model_dir={str(config.model_dir)!r}",
@@ -31,7 +31,16 @@ def with_model_dir(config: RunConfig, model_dir: str | Path | None) -> RunConfig
     if model_dir is None and config.model_dir is None:
         model_dir = tempfile.mkdtemp(prefix="keras-estimator-")
         _LOG.warning("no model_dir was given: using the temporary folder %s", model_dir)
-    return config if model_dir is None else config.replace(model_dir=str(model_dir))
+    config = config if model_dir is None else config.replace(model_dir=str(model_dir))
+    folder = Path(str(config.model_dir))
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(
+            "model_dir is a file",
+            found=str(folder),
+            expected="a folder, or a path where one can be made",
+            fix=f"pass model_dir={str(folder.with_suffix(''))!r}",
+        )
+    return config
 
 
 def check_steps(steps: int | None, max_steps: int | None) -> None:
@@ -79,7 +88,7 @@ def renamed(metrics: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, A
     """Return metrics under the names of `metric_names_map`; `loss` keeps its own.
 
     Raises:
-        ConfigError: `names` does not name just the metrics there are.
+        ConfigError: `names` does not name just the metrics there are, or gives one name twice.
     """
     own = [name for name in metrics if name != "loss"]
     if names and set(names) != set(own):
@@ -87,6 +96,13 @@ def renamed(metrics: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, A
             "`metric_names_map` does not name just the metrics of the model",
             found=", ".join(names),
             expected=", ".join(own),
+            fix=f"pass metric_names_map={ ({name: name for name in own}) }",
+        )
+    if len({"loss", "global_step", *names.values()}) < len(names) + 2:
+        raise ConfigError(
+            "`metric_names_map` gives one name to two results",
+            found=", ".join(map(str, names.values())),
+            expected="names that differ, and none of them `loss` or `global_step`",
             fix=f"pass metric_names_map={ ({name: name for name in own}) }",
         )
     return {names.get(name, name): value for name, value in metrics.items()}
