@@ -124,7 +124,7 @@ class Loop(Contender):
         tf, model = self.tf, self.model
         self.dataset = self.train_dataset()
 
-        @tf.function  # type: ignore[untyped-decorator]
+        @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
         def loop(iterator: Any, steps: Any) -> None:
             for _ in tf.range(steps):
                 model.train_step(next(iterator))
@@ -144,7 +144,7 @@ class Ours(Contender):
         super().__init__(workload)
         ke = importlib.import_module("keras_estimator")
 
-        class Stopwatch(ke.Hook):  # type: ignore[misc,name-defined]  # the class comes with the import
+        class Stopwatch(ke.Hook):  # type: ignore[misc,name-defined]  # comes with the import
             def begin(self, run: Any) -> None:
                 self.began = time.perf_counter()
 
@@ -201,7 +201,7 @@ class Original(Contender):
         super().__init__(workload)
         tf = self.tf
 
-        class Stopwatch(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc,name-defined]  # the class comes with the import
+        class Stopwatch(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc,name-defined]  # comes with the import
             def after_create_session(self, session: Any, coord: Any) -> None:
                 self.began = time.perf_counter()
 

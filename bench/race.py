@@ -62,8 +62,16 @@ class Worker:
         # All contenders run on the processor: TensorFlow 2.15 would not find today's CUDA.
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
         command = [str(python), "-m", "bench.worker", name, workload.name]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
-        self._process = subprocess.Popen(command, cwd=_ROOT, env=environment, text=True, bufsize=1, **pipes)  # type: ignore[call-overload]
+        self._process: Any = subprocess.Popen(
+            command,
+            cwd=_ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            bufsize=1,
+        )
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send a request and wait for the answer (see worker.py).

@@ -60,7 +60,7 @@ def _own_time(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
     tf, model = contender.tf, contender.workload.make_model(contender.tf)
     batch = tuple(tf.constant(part) for part in contender.batch)
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def evaluate() -> None:
         for _ in tf.range(EVALUATED_BATCHES):
             model.test_step(batch)
