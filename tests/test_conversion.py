@@ -89,5 +89,5 @@ def test_both_formats_of_the_original_lead_to_ours(name: str | None, tmp_path: P
 
 
 def test_a_layer_or_a_builder_that_needs_arguments_says_so(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="positional argument"):
+    with pytest.raises(ke.ModelError, match="missing a required argument: 'size'"):
         ke.model_to_estimator(lambda size: built(), model_dir=tmp_path)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_estimator as ke
 from keras_estimator.engines.engine import Position, engine_for
@@ -60,18 +63,78 @@ def test_other_data_begin_at_the_beginning_and_it_is_said(reader: Reader, caplog
     assert "not those of the run so far" in caplog.text
 
 
-def test_a_generator_stays_open_between_two_calls(tmp_path: Path) -> None:
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
+class Losses(ke.Hook):
+    """The loss of each step: the number of its batch, if the model says 0 and the label is the root of the number."""
+
+    cadence = ke.Cadence(every_steps=1)
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def after_steps(self, run: ke.Run) -> None:
+        self.seen.append(round(run.metrics["loss"]))
+
+
+def batch(number: int) -> tuple[np.ndarray, np.ndarray]:
+    return X[:2], np.full((2, 1), number**0.5, "float32")
+
+
+def generator() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    return (batch(number) for number in range(100))
+
+
+def pipeline(numbers: Sequence[int] = range(100), *, python: bool = False) -> tf.data.Dataset:
+    if python:
+        signature = (tf.TensorSpec((2, 2), tf.float32), tf.TensorSpec((2, 1), tf.float32))
+        return tf.data.Dataset.from_generator(lambda: map(batch, numbers), output_signature=signature)
+    x, y = (np.stack(part) for part in zip(*map(batch, numbers), strict=True))
+    return tf.data.Dataset.from_tensor_slices((x, y)).prefetch(3)
+
+
+def trained_on(folder: Path, *data: Any) -> list[int]:
+    """Return the numbers of the batches that calls of three steps each were trained on."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    config = ke.RunConfig(progress="off", log_step_count_steps=1)
+    estimator, losses = ke.model_to_estimator(model, model_dir=folder, config=config), Losses()
+    for given in data:
+        estimator.train(given, hooks=[losses], steps=3)
+    return losses.seen
+
+
+@pytest.mark.parametrize("from_input_fn", [True, False])
+@pytest.mark.parametrize("make", [generator, pipeline, lambda: pipeline(python=True), lambda: list(generator())])
+def test_calls_on_the_same_data_read_every_batch_once(make: Any, from_input_fn: bool, tmp_path: Path) -> None:
+    data = make if from_input_fn else make()
+    assert trained_on(tmp_path, data, data, data) == list(range(9))
+    again = data if from_input_fn else make()
+    assert trained_on(tmp_path, again) == [9, 10, 11]  # as another process goes on: by skipping forward
+
+
+@pytest.mark.parametrize("python", [True, False])
+def test_a_pipeline_made_again_is_read_on_and_nothing_is_read_twice(python: bool, tmp_path: Path) -> None:
     given: list[int] = []
 
-    def batches():
+    def noted() -> Iterator[int]:
         for number in range(100):
             given.append(number)
-            yield X[:2], X[:2, :1]
+            yield number
 
-    endless = batches()
-    estimator = ke.model_to_estimator(model, model_dir=tmp_path, config=ke.RunConfig(progress="off"))
-    for calls in range(1, 4):
-        estimator.train(endless, steps=5)
-        assert len(given) < 5 * calls + 8  # what is read ahead is kept, and nothing is skipped
+    def input_fn() -> Any:
+        if not python:
+            return (batch(number) for number in noted())
+        numbers = tf.data.Dataset.from_generator(noted, output_signature=tf.TensorSpec((), tf.float32))
+        return numbers.map(lambda number: (tf.zeros((2, 2)), tf.fill((2, 1), tf.sqrt(number))))
+
+    assert trained_on(tmp_path, *[input_fn] * 4) == list(range(12))
+    looked_at = 0 if python else 3  # a generator made anew has to be looked into
+    fresh = [number for place, number in enumerate(given) if number not in given[:place]]
+    assert fresh == list(range(len(fresh)))
+    assert len(given) - len(fresh) <= looked_at * 3
+
+
+def test_another_pipeline_is_read_from_its_beginning_and_it_is_said(tmp_path: Path, caplog: Any) -> None:
+    caplog.set_level("INFO", "keras_estimator")
+    first, second = (lambda: pipeline(range(20))), (lambda: pipeline(range(50, 70)))
+    assert trained_on(tmp_path, first, second, second) == [0, 1, 2, 50, 51, 52, 53, 54, 55]
+    assert caplog.text.count("not those of the run so far") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from collections.abc import Callable, Mapping
@@ -73,8 +74,24 @@ def model_to_estimator(  # noqa: PLR0913 - the arguments of the original
     if keras_model_path is not None:
         keras_model = _loaded(keras_model_path, custom_objects)
     elif not isinstance(keras_model, keras.Model) and callable(keras_model) and not _is_other_model(keras_model):
-        keras_model = keras_model()
+        keras_model = _built(keras_model)
     return Estimator(keras_model, model_dir, config, metric_names_map=metric_names_map, export_outputs=export_outputs)
+
+
+def _built(builder: Callable[[], Any]) -> Any:
+    try:
+        inspect.signature(builder).bind()
+    except TypeError as error:
+        name = getattr(builder, "__name__", type(builder).__name__)
+        raise ModelError(
+            f"the builder `{name}` cannot be called without arguments",
+            found=str(error),
+            expected="a callable without arguments that returns a model",
+            fix=f"pass lambda: {'build' if name == '<lambda>' else name}(...), with its arguments",
+        ) from error
+    except ValueError:
+        pass  # a builtin without a signature
+    return builder()
 
 
 def _is_other_model(thing: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from keras_estimator.run_config import ModeKeys, RunConfig
 
 _LOG = logging.getLogger("keras_estimator")
 _END = object()
+# Whose training state a model holds: it may be converted more than once.
+_HOLDERS: weakref.WeakKeyDictionary[Any, object] = weakref.WeakKeyDictionary()
 
 
 class Estimator:
@@ -62,8 +65,9 @@ class Estimator:
         )
         self._metric_names_map = dict(metric_names_map or {})
         self._export_outputs = dict(export_outputs or {})
+        self._token = object()
         self._step = 0
-        self._is_resident = False  # whether the model holds the newest state of model_dir
+        self._run_under_way: Run | None = None
         self._data_record: dict[str, Any] = {}
         self._reader = Reader(self._engine)
 
@@ -149,13 +153,15 @@ class Estimator:
         return self
 
     def _run(self, run: Run, reading: Reading, hooks: Sequence[Hook]) -> None:
+        self._run_under_way = run
+        _HOLDERS[self.model] = self._token
         try:
             loop.train(self._engine, reading, run, hooks, report_steps=self._config.log_step_count_steps or 100)
         except BaseException:
-            self._is_resident = False  # it may hold half a stride, or NaN: the newest checkpoint counts again
+            del _HOLDERS[self.model]  # it may hold half a stride, or NaN: the newest checkpoint counts again
             raise
         finally:
-            self._step = run.step
+            self._run_under_way, self._step = None, run.step
             self._data_record = reading.record(finished=run.is_over)
             self._engine.ready_to_use()
         _LOG.info("trained to step %d: %s", run.step, run.stop_reason or "the last step is reached")
@@ -337,20 +343,24 @@ class Estimator:
         def give() -> Any:
             return call_input_fn(input_fn, mode=mode, params=self.params, config=self._config)
 
-        return as_source(give(), mode=mode, seed=self._config.tf_random_seed, has_steps=has_steps, again=give)
+        data, seed = give(), self._config.tf_random_seed
+        origin = {} if data is input_fn else {"input_fn": input_fn, "again": give}
+        return as_source(data, mode=mode, seed=seed, has_steps=has_steps, **origin)
 
     def _make_resident(self, checkpoint_path: str | Path | None = None) -> Restored | None:
         """Bring the newest state of `model_dir` into the model, unless it is there; read another one if asked to."""
+        if self._run_under_way is not None:
+            self._step = self._run_under_way.step  # a hook asks: what is saved is older than the model
         newest = self._checkpoints.latest()
-        if newest is not None and (not self._is_resident or newest.step > self._step):
+        if newest is not None and (_HOLDERS.get(self.model) is not self._token or newest.step > self._step):
             restored = self._checkpoints.newest_readable()
             if restored is not None:
                 self._restore(restored)
-        self._is_resident = True
         return None if checkpoint_path is None else self._checkpoints.read(existing(checkpoint_path))
 
     def _restore(self, restored: Restored) -> None:
         self._engine.write_state(restored.state, source=str(restored.path))
+        _HOLDERS[self.model] = self._token
         self._step = restored.step
         self._data_record = restored.run.get("data", {})
         self._reader.forget()

@@ -104,18 +104,25 @@ class Source:
         data: `Arrays` with NumPy (or ragged, sparse) leaves, or something that gives batches.
         mode: One of `ModeKeys`.
         passes: How many passes there are at most; None: as many as the steps ask for.
+        input_fn: What gave the data, if they were not given themselves.
         again: Gives the data anew, if they come from an input_fn: an iterator is read only once.
     """
 
     data: Any
     mode: str
     passes: int | None = None
+    input_fn: Any = None
     again: Callable[[], Any] | None = None
 
-    @property
-    def keeps_place(self) -> bool:
-        """Whether the data know themselves how far they were read, as a generator and a PyDataset do."""
-        return isinstance(self.data, Iterator) or not _is_data(self.data)
+    def is_like(self, other: Source) -> bool:
+        """Whether data of the same `identity` are surely those of `other`, which then can be read on.
+
+        Of a pipeline the identity says what it computes; of a generator it says next to nothing. The
+        identity of arrays is that of some of their rows.
+        """
+        if isinstance(self.data, Arrays):
+            return False
+        return hasattr(self.data, "element_spec") or (self.input_fn is not None and self.input_fn == other.input_fn)
 
 
 def call_input_fn(input_fn: Any, *, mode: str, params: Mapping[str, Any], config: Any) -> Any:
@@ -164,7 +171,13 @@ def _is_data(thing: Any) -> bool:
 
 
 def as_source(
-    data: Any, *, mode: str, seed: int | None, has_steps: bool, again: Callable[[], Any] | None = None
+    data: Any,
+    *,
+    mode: str,
+    seed: int | None,
+    has_steps: bool,
+    input_fn: Any = None,
+    again: Callable[[], Any] | None = None,
 ) -> Source:
     """Describe `data` (see the table above) for an engine.
 
@@ -173,6 +186,7 @@ def as_source(
         mode: One of `ModeKeys`; only training shuffles, and reads more than one pass.
         seed: The seed of the run, for `Arrays` without one.
         has_steps: Whether the caller said how many steps to make.
+        input_fn: What gave the data.
         again: Gives the data anew.
 
     Raises:
@@ -190,9 +204,9 @@ def as_source(
         data = dataclasses.replace(data, **_checked(data), shuffle=shuffle, seed=seed)
         return Source(data, mode, passes)
     if hasattr(data, "element_spec") or isinstance(data, Iterator):
-        return Source(data, mode, 1, again)
-    if hasattr(data, "__getitem__") or hasattr(data, "__iter__"):
-        return Source(data, mode, None if has_steps and training else 1)
+        return Source(data, mode, 1, input_fn, again)
+    if not isinstance(data, str | bytes) and (hasattr(data, "__getitem__") or hasattr(data, "__iter__")):
+        return Source(data, mode, None if has_steps and training else 1, input_fn)
     raise InputError(
         f"a {type(data).__name__} is not data that can be read",
         found=_shortened(data),
@@ -219,15 +233,17 @@ def _is_rows(thing: Any) -> bool:
 
 def _checked(data: Arrays) -> dict[str, Any]:
     """Return the fields of `data` with pandas and lists made arrays, all of one length."""
-    fields = {name: _as_arrays(getattr(data, name)) for name in ("x", "y", "sample_weight")}
+    fields = {name: as_arrays(getattr(data, name)) for name in ("x", "y", "sample_weight")}
     rows = {f"{name}{path}": int(array.shape[0]) for name, nest in fields.items() for path, array in leaves(nest)}
-    listed = ", ".join(f"{path}: {number}" for path, number in rows.items())
+    listed = ", ".join([f"{path}: {number}" for path, number in rows.items()][:12]) + (
+        ", ..." if len(rows) > 12 else ""
+    )
     if len(set(rows.values())) > 1:
         raise InputError(
             "the arrays differ in their number of rows",
             found=listed,
             expected="the same first dimension everywhere",
-            fix="cut them to one length, for example x[:len(y)]",
+            fix="cut them to one length, for example x[:len(y)]; of a list of rows make one array: np.asarray(x)",
         )
     if not rows or not next(iter(rows.values())):
         raise EmptyInputError(
@@ -239,11 +255,12 @@ def _checked(data: Arrays) -> dict[str, Any]:
     return fields
 
 
-def _as_arrays(nest: Any) -> Any:
+def as_arrays(nest: Any) -> Any:
+    """Return `nest` with pandas columns and lists of numbers made arrays; a pandas frame becomes a `Frame`."""
     if nest is None:
         return None
     if isinstance(nest, Mapping):
-        return {str(name): _as_arrays(value) for name, value in nest.items()}
+        return {str(name): as_arrays(value) for name, value in nest.items()}
     if hasattr(nest, "iloc"):  # pandas: a frame stays a dict of named columns until the model is known
         if hasattr(nest, "columns"):
             return Frame({str(name): _column(nest[name]) for name in nest.columns})
@@ -251,7 +268,7 @@ def _as_arrays(nest: Any) -> Any:
     if isinstance(nest, list | tuple) and nest and np.isscalar(nest[0]):
         return np.asarray(nest)
     if isinstance(nest, list | tuple):
-        return type(nest)(_as_arrays(item) for item in nest)
+        return type(nest)(as_arrays(item) for item in nest)
     return nest
 
 

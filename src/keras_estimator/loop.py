@@ -8,6 +8,7 @@ the last report (`report_steps`), or since the epoch began if a hook follows epo
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -201,13 +202,21 @@ def _stops_on_signals(run: Run) -> Iterator[None]:
         yield
         return
 
+    process = os.getpid()
+
     def note(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:  # a worker that reads data was forked with this, and has to die of it
+            signal.signal(number, before[number])
+            os.kill(os.getpid(), number)
+            return
         if run.received_signal is not None:
             signal.default_int_handler(number, frame)
         run.received_signal = number
         run.stop(f"{signal.Signals(number).name} was received")
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {
+        number: signal.signal(number, note) or signal.SIG_DFL for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:

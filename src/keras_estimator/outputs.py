@@ -49,13 +49,28 @@ def rows(named: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: the outputs have no batch axis, or batch axes of different lengths.
     """
-    sizes = {name: int(value.shape[0]) if len(value.shape) else None for name, value in named.items()}
-    if len(set(sizes.values())) != 1 or None in sizes.values():
+    shapes = {path: tuple(value.shape) for name, nest in named.items() for path, value in _leaves(nest, name)}
+    sizes = {shape[0] if shape else None for shape in shapes.values()}
+    if len(sizes) != 1 or None in sizes:
         raise InputError(
             "the outputs cannot be taken apart into examples",
-            found=", ".join(f"{name}: {tuple(value.shape)}" for name, value in named.items()),
+            found=", ".join(f"{path}: {shape}" for path, shape in shapes.items()),
             expected="the same first dimension, the batch, in every output",
             fix="pass yield_single_examples=False to get whole batches",
         )
-    for place in range(next(iter(sizes.values())) or 0):
-        yield {name: value[place] for name, value in named.items()}
+    for place in range(next(iter(sizes)) or 0):
+        yield {name: _row(nest, place) for name, nest in named.items()}
+
+
+def _leaves(nest: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(nest, Mapping | list | tuple):
+        for name, value in nest.items() if isinstance(nest, Mapping) else enumerate(nest):
+            yield from _leaves(value, f"{path}/{name}")
+    else:
+        yield path, nest
+
+
+def _row(nest: Any, place: int) -> Any:
+    if isinstance(nest, Mapping):
+        return {name: _row(value, place) for name, value in nest.items()}
+    return type(nest)(_row(value, place) for value in nest) if isinstance(nest, list | tuple) else nest[place]

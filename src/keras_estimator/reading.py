@@ -64,8 +64,8 @@ class Reading:
 class Reader:
     """Opens data for training at the place where the call before left them.
 
-    Data that know themselves how far they were read, such as a generator, stay open between two calls:
-    batches that were read ahead are not lost, and none is skipped when the same object is given again.
+    Data stay open between two calls: batches that were read ahead are not lost, and none is read again
+    to be skipped when the same data are given again.
 
     Args:
         engine: The engine that reads them.
@@ -73,7 +73,7 @@ class Reader:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._held: tuple[Source, Feed] | None = None
+        self._held: Reading | None = None
 
     @contextlib.contextmanager
     def open(self, source: Source, record: Mapping[str, Any]) -> Iterator[Reading]:
@@ -84,38 +84,50 @@ class Reader:
             record: What `Reading.record` returned last; empty: begin at the beginning.
         """
         held, self._held = self._held, None
-        is_open = bool(record) and held is not None and held[0].data is source.data
-        feed = held[1] if held is not None and is_open else self._engine.open(source)
+        reading = self._resumed(source, held, record)
+        is_open = held is not None and held.feed is reading.feed
+        if held is not None and not is_open:
+            held.feed.close()
         try:
-            yield self._resume(source, feed, record, is_open=is_open)
+            self._seek(reading, is_open=is_open)
+            yield reading
         except BaseException:
-            feed.close()
+            reading.feed.close()
             raise
-        if source.keeps_place:
-            self._held = source, feed
-        else:
-            feed.close()
+        self._held = reading
 
     def forget(self) -> None:
         """Read on from a record only, because the state of the model is another one now."""
+        if self._held is not None:
+            self._held.feed.close()
         self._held = None
 
-    def _resume(self, source: Source, feed: Feed, record: Mapping[str, Any], *, is_open: bool) -> Reading:
-        same = identity(source, self._engine.describe(feed))
-        if not record or record.get("identity") != same:
+    def _resumed(self, source: Source, held: Reading | None, record: Mapping[str, Any]) -> Reading:
+        if record and held is not None and held.source.data is source.data:
+            feed, same = held.feed, held.identity
+        else:
+            feed = self._engine.open(source)
+            same = identity(source, self._engine.describe(feed))
+        if record.get("identity") != same:
             if record:
                 _LOG.info("the data are not those of the run so far: reading them from their beginning")
-            feed.seek(Position())
             return Reading(source, feed, Position(), 0, same)
+        if held is not None and feed is not held.feed and held.identity == same and source.is_like(held.source):
+            feed.close()
+            feed = held.feed
         position = Position(int(record["passes"]), int(record["batches"]))
         if 0 < len(feed) <= position.batches:  # a pipeline notices its end only when it is asked for more
             position = Position(position.passes + 1, 0)
         goes_on = not record["finished"]
         first_pass = int(record["first_pass"]) if goes_on else position.passes
-        if not position.batches:
-            feed.seek(position)
-        elif not is_open:
-            how = "seeking" if batches_per_pass(source) else "skipping forward"
-            _LOG.info("%s to batch %d of pass %d of the data", how, position.batches, position.passes)
-            feed.seek(position)
         return Reading(source, feed, position, first_pass, same, goes_on)
+
+    def _seek(self, reading: Reading, *, is_open: bool) -> None:
+        position = reading.position
+        if position.batches and is_open:
+            how = "reading on"
+        else:
+            how = "seeking" if batches_per_pass(reading.source) else "skipping forward"
+            reading.feed.seek(position)
+        if position.batches:
+            _LOG.info("%s at batch %d of pass %d of the data", how, position.batches, position.passes)

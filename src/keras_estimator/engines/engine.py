@@ -71,7 +71,7 @@ class Engine(Protocol):
         """Look at `source`, reading no batch of it (of a generator one, which is put back)."""
 
     def describe(self, feed: Feed) -> str:
-        """Return shapes and dtypes of a batch, and the number of batches if known, as one line."""
+        """Return what is known of the data without reading them, as one line that another process gives, too."""
 
     def prepare(self, feed: Feed, mode: str, class_weight: Mapping[Any, Any] | None = None) -> None:
         """Build whatever `mode` needs from the spec of `feed`; no batch is read for it.

@@ -64,7 +64,8 @@ class Ports:
                 )
             return
         for name, array, shape in zip(self.inputs or [], flat, self._shapes, strict=True):
-            given, wanted = array.shape, tf.TensorShape(shape)
+            # Built by a batch, a model has the size of that batch in its shape; it takes any.
+            given, wanted = array.shape, tf.TensorShape([None, *shape[1:]])
             if given.rank is None or given.is_compatible_with(wanted) or _is_widened(given, wanted):
                 continue
             raise InputError(
@@ -93,6 +94,30 @@ def _output_names(model: Any) -> list[str]:
     if names:
         return list(names)
     return [layer.name for layer in model.layers[-1:]]
+
+
+def check_labels(model: Any, spec: Any) -> None:
+    """Check that there are labels for the loss, if it is Keras that computes it.
+
+    Args:
+        model: A compiled model.
+        spec: One batch as a nest of `tf.TypeSpec`.
+
+    Raises:
+        InputError: the batches have no `y`.
+    """
+    own = any(
+        getattr(type(model), name) is not getattr(keras.Model, name)
+        for name in ("train_step", "test_step", "compute_loss")
+    )
+    if model.loss is None or own or (isinstance(spec, tuple | list) and len(spec) > 1):
+        return
+    raise InputError(
+        "the loss needs labels",
+        found="batches without y",
+        expected="batches (x, y) or (x, y, sample_weight)",
+        fix="give (x, y); to predict what was put in, give (x, x)",
+    )
 
 
 def with_class_weight(batch: tuple[Any, ...], class_weight: Mapping[Any, Any], outputs: list[str] | None) -> Any:

@@ -13,13 +13,13 @@ import tensorflow as tf
 
 from keras_estimator.engines.engine import State, Stride
 from keras_estimator.engines.tensorflow import export
-from keras_estimator.engines.tensorflow.batches import Ports, with_class_weight
+from keras_estimator.engines.tensorflow.batches import Ports, check_labels, with_class_weight
 from keras_estimator.engines.tensorflow.feeds import AnyFeed, open_feed
 from keras_estimator.engines.tensorflow.loops import CompiledLoop, EagerLoop
 from keras_estimator.engines.tensorflow.predicting import Predicting
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
 from keras_estimator.errors import ModelError, NotCompiledError
-from keras_estimator.inputs import Arrays, Frame, Source, match_names
+from keras_estimator.inputs import Arrays, Frame, Source, as_arrays, match_names
 from keras_estimator.model import half_built, numpy_calls
 from keras_estimator.model.keras_private import all_layers, compiled_as
 from keras_estimator.run_config import ModeKeys, RunConfig
@@ -75,7 +75,7 @@ class TensorFlowEngine:
         return dataclasses.replace(data, x=x, y=y)
 
     def describe(self, feed: AnyFeed) -> str:
-        return f"{tf.nest.map_structure(str, feed.spec)} x {len(feed) or 'unknown'}"
+        return f"{tf.nest.map_structure(str, feed.spec)} x {len(feed) or 'unknown'} {feed.describe()}"
 
     def prepare(self, feed: AnyFeed, mode: str, class_weight: Mapping[Any, Any] | None = None) -> None:
         self._spec = feed.spec
@@ -84,6 +84,7 @@ class TensorFlowEngine:
             self.ready_to_use()
             return
         self._check_compiled("train" if mode == ModeKeys.TRAIN else "evaluate")
+        check_labels(self.model, feed.spec)
         if mode == ModeKeys.TRAIN:
             self._build(feed.spec)
             self._state.adopt_idle()
@@ -103,6 +104,7 @@ class TensorFlowEngine:
         self._state.put_averages()
 
     def train(self, feed: AnyFeed, steps: int) -> Stride:
+        self._state.put_trained()  # a hook may have used the averages
         return self._loops[self._train_key](feed, steps)
 
     def test(self, feed: AnyFeed, steps: int) -> Stride:
@@ -129,7 +131,8 @@ class TensorFlowEngine:
     def predict_arrays(self, x: Any) -> Any:
         ports = self.ports
         self.ready_to_use()
-        return self._predicting.on_arrays(match_names(x, ports.inputs, what="inputs", keeps_dict=ports.takes_dict))
+        x = match_names(as_arrays(x), ports.inputs, what="inputs", keeps_dict=ports.takes_dict)
+        return self._predicting.on_arrays(x)
 
     def output_names(self) -> list[str] | None:
         return self.ports.outputs
@@ -164,11 +167,18 @@ class TensorFlowEngine:
             step = self._train_step(class_weight) if mode == ModeKeys.TRAIN else self._test_step
             guards = mode == ModeKeys.TRAIN
             self._loops[key] = (
-                EagerLoop(step, guards_loss=guards)
+                EagerLoop(self._rehearsed(step, complete=guards), guards_loss=guards)
                 if self.plan == "eager"
                 else CompiledLoop(step, jit=self.plan == "step", guards_loss=guards)
             )
         return self._loops[key]
+
+    def _rehearsed(self, step: Any, *, complete: bool) -> Any:
+        def rehearsed(batch: Any) -> Any:
+            self._state.rehearse(lambda: step(batch), complete=complete)
+            return step(batch)
+
+        return rehearsed
 
     def _train_step(self, class_weight: Mapping[Any, Any] | None) -> Any:
         def train_step(batch: Any) -> Any:

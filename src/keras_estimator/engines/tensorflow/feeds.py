@@ -11,6 +11,7 @@ DataLoaders); tests/test_feeds.py fails when it changes.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ import tensorflow as tf
 from keras.src.trainers import data_adapters
 
 from keras_estimator.engines.engine import Position
+from keras_estimator.engines.tensorflow.pipelines import pipeline_hash
 from keras_estimator.errors import EmptyInputError, InputError
 from keras_estimator.inputs import Arrays, Source, batches_per_pass, leaves
 
@@ -34,7 +36,7 @@ class ArrayFeed:
     def __init__(self, source: Source) -> None:
         data: Arrays = source.data
         with tf.device("/cpu:0"):
-            self._rows = tf.nest.map_structure(_rows, _pack(data.x, data.y, data.sample_weight))
+            self._rows = tf.nest.map_structure(as_tensor, _pack(data.x, data.y, data.sample_weight))
         self._num_rows = int(tf.nest.flatten(self._rows)[0].shape[0])
         self._data = data
         self._in_pass = batches_per_pass(source) or 0
@@ -100,6 +102,11 @@ class ArrayFeed:
     def __len__(self) -> int:
         return self._in_pass
 
+    @staticmethod
+    def describe() -> str:
+        """Return nothing: rows describe themselves (`inputs.identity`)."""
+        return ""
+
     def close(self) -> None:
         """Nothing to stop: no thread reads ahead."""
 
@@ -117,7 +124,8 @@ class IteratorFeed:
         self._adapter: Any = None
         self._passes_ended = 0  # of a PyDataset, which may shuffle itself at the end of each
         self._was_read = False
-        self._iterator: Any = None
+        self._opened: list[Any] = []  # the iterator that is read
+        weakref.finalize(self, _retire, self._opened).atexit = False
         self._dataset = self._pass(0)
         cardinality = int(self._dataset.cardinality())
         self._length = cardinality if cardinality >= 0 else getattr(self._adapter, "num_batches", None)
@@ -126,11 +134,11 @@ class IteratorFeed:
     def seek(self, position: Position) -> None:
         """Go on from `position`; batches before it are read and dropped."""
         self.close()
-        if position.passes or self._was_read:
+        if self._was_read or (position.passes and self._adapter is not None and not _is_plain(self._data)):
             self._dataset = self._pass(position.passes)
         self._was_read = True
         dataset = self._dataset.skip(position.batches) if position.batches else self._dataset
-        self._iterator = iter(dataset)
+        self._opened.append(iter(dataset))
 
     def _pass(self, number: int) -> tf.data.Dataset:
         if isinstance(self._data, tf.data.Dataset):
@@ -163,7 +171,7 @@ class IteratorFeed:
 
     def arguments(self) -> tuple[Any, ...]:
         """Return what the compiled loop is called with."""
-        return (self._iterator,)
+        return tuple(self._opened)
 
     @staticmethod
     def arguments_spec(spec: Any) -> tuple[Any, ...]:
@@ -184,20 +192,29 @@ class IteratorFeed:
         return False
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._iterator)
+        return iter(self._opened[0])
 
     def __len__(self) -> int:
         return self._length or 0
 
-    def close(self) -> None:
-        """Let the iterator go in a thread of its own.
+    def describe(self) -> str:
+        """Return what a tf.data pipeline of the user's reads and computes, as a hash."""
+        return pipeline_hash(self._data) if isinstance(self._data, tf.data.Dataset) else ""
 
-        tf.data's tuner makes destruction wait until it wakes next: up to half the life of the
-        iterator (docs/decisions/0006-iterators-are-retired-aside.md).
-        """
-        if self._iterator is None:
-            return
-        retired, self._iterator = [self._iterator], None
+    def close(self) -> None:
+        """Let the iterator go, without waiting for it."""
+        _retire(self._opened)
+
+
+def _retire(opened: list[Any]) -> None:
+    """Empty `opened` in a thread of its own.
+
+    tf.data's tuner makes the destruction of an iterator wait until it wakes next: up to half the life
+    of the iterator (docs/decisions/0006-iterators-are-retired-aside.md).
+    """
+    if opened:
+        retired = opened.copy()
+        opened.clear()
         threading.Thread(target=retired.clear, name="retire-iterator", daemon=True).start()
 
 
@@ -255,8 +272,12 @@ def _pack(x: Any, y: Any, sample_weight: Any) -> Any:
     return (x,) if isinstance(x, list | tuple) else x
 
 
-def _rows(array: Any) -> Any:
-    """Return rows as a tensor; floats in Keras's default precision, as `fit` takes them."""
+def as_tensor(array: Any) -> Any:
+    """Return rows as a tensor; floats in Keras's default precision, as `fit` takes them.
+
+    Raises:
+        InputError: TensorFlow has no tensor for such values.
+    """
     if hasattr(array, "tocoo"):  # SciPy
         coordinates = array.tocoo()
         places = np.stack([coordinates.row, coordinates.col], axis=1).astype(np.int64)
@@ -265,13 +286,21 @@ def _rows(array: Any) -> Any:
         return array
     if isinstance(array, np.ndarray) and array.dtype.kind == "U":
         array = array.astype(object)
-    tensor = tf.convert_to_tensor(array)
+    try:
+        tensor = tf.convert_to_tensor(array)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            "there is no tensor for values like these",
+            found=f"{type(array).__name__} of {getattr(array, 'dtype', 'several types')}: {error}",
+            expected="numbers, booleans or strings, of one kind in an array",
+            fix="choose columns, for example frame.select_dtypes('number'), or give each its own input by name",
+        ) from error
     return tf.cast(tensor, keras.config.floatx()) if tensor.dtype.is_floating else tensor
 
 
 def _sparse_rows(data: Arrays, number: int) -> tf.data.Dataset:
     """Return pass `number` over rows of which some are sparse: these cannot be gathered."""
-    rows = tf.nest.map_structure(_rows, _pack(data.x, data.y, data.sample_weight))
+    rows = tf.nest.map_structure(as_tensor, _pack(data.x, data.y, data.sample_weight))
     dataset = tf.data.Dataset.from_tensor_slices(rows)
     if data.shuffle:
         dataset = dataset.shuffle(int(dataset.cardinality()), seed=(data.seed or 0) * 1_000_003 + number)

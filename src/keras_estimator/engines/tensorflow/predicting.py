@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_estimator.engines.tensorflow.batches import Ports
+from keras_estimator.engines.tensorflow.feeds import as_tensor
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
 from keras_estimator.model import numpy_calls
 
@@ -46,6 +46,7 @@ class Predicting:
         """Return the outputs for a batch as NumPy arrays; labels in it are ignored."""
         features = _features(batch)
         if self._is_eager():
+            self._state.rehearse(lambda: self.step(features), complete=False)
             with numpy_calls.eager_too(), self._state.kept(self._state.variables().values()):
                 return _as_numpy(self.step(features))
         function, written = self._function(tf.nest.map_structure(_spec_of, features))
@@ -54,7 +55,7 @@ class Predicting:
 
     def on_arrays(self, x: Any) -> Any:
         """Return the outputs for arrays, as NumPy arrays in the structure the model gives."""
-        return self((tf.nest.map_structure(_tensor, x),))
+        return self((tf.nest.map_structure(as_tensor, x),))
 
     def _function(self, spec: Any) -> tuple[Any, list[tf.Variable]]:
         structure = tf.nest.map_structure(lambda leaf: (type(leaf).__name__, leaf.dtype, leaf.shape.rank), spec)
@@ -75,15 +76,6 @@ class Predicting:
 
 def _features(batch: Any) -> Any:
     return batch[0] if isinstance(batch, tuple | list) else batch
-
-
-def _tensor(array: Any) -> Any:
-    if isinstance(array, tf.Tensor | tf.RaggedTensor | tf.SparseTensor):
-        return array
-    array = np.asarray(array)
-    if array.dtype.kind == "f":
-        array = array.astype(keras.config.floatx())
-    return tf.convert_to_tensor(array.astype(object) if array.dtype.kind == "U" else array)
 
 
 def _spec_of(leaf: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -30,6 +30,7 @@ class ModelState:
         self._unreached: dict[int, tuple[str, tf.Variable]] = {}
         self._pending: State = {}
         self._source = ""
+        self._rehearsed: set[bool] = set()
         self._trained: State = {}  # weights while their averages stand in for them
 
     def variables(self) -> dict[str, tf.Variable]:
@@ -66,7 +67,7 @@ class ModelState:
             CheckpointMismatchError: a variable of the model is missing in `state`, or has another
                 shape or dtype; nothing was set then.
         """
-        self._trained, self._source = {}, source
+        self._trained, self._source, self._rehearsed = {}, source, set()
         variables = self.variables()
         missing = [path for path in variables if path not in state and not _is_metric(path)]
         differing = [
@@ -107,6 +108,30 @@ class ModelState:
                 variables[path].assign(value)
         self._pending = {} if complete else {p: v for p, v in self._pending.items() if p not in built}
 
+    def rehearse(self, step: Callable[[], Any], *, complete: bool) -> None:
+        """Let a step that nobody traces make the variables that wait for their values, and undo all else it does.
+
+        Args:
+            step: One step of the model, run in Python.
+            complete: Whether it makes every variable there is, as a step of training does.
+
+        Raises:
+            CheckpointMismatchError: a value is left over, or does not fit.
+        """
+        if not self._pending or complete in self._rehearsed:
+            return
+        before = self.read()
+        metrics = {path: value for path, value in self._pending.items() if _is_metric(path)}
+        step()
+        self._model.reset_metrics()
+        self.write(before, source=self._source)
+        self.settle(complete=complete)
+        self._rehearsed = {complete}
+        if not complete:  # metrics measure from zero now, and have their values when it trains on
+            self._model.reset_metrics()
+            self._pending |= metrics
+            self.put_averages()
+
     def put_averages(self) -> None:
         """Let the averages of the weights stand in for them, if the optimizer keeps any (`use_ema`).
 
@@ -127,6 +152,8 @@ class ModelState:
 
     def put_trained(self) -> None:
         """Give the weights their trained values back."""
+        if not self._trained:
+            return
         variables = self.variables()
         for path, value in self._trained.items():
             variables[path].assign(value)
