@@ -88,6 +88,43 @@ def test_a_loss_that_is_not_finite_ends_the_stride_at_once(kind: str) -> None:
     assert unguarded(feed, 6).steps == 6
 
 
+@pytest.mark.parametrize("last", [5, 3])
+@pytest.mark.parametrize("kind", ["graph", "eager"])
+def test_no_batch_is_lost_when_a_loss_was_not_finite(kind: str, last: int) -> None:
+    values = [1.0, 2.0, float("nan"), 4.0, 5.0][:last]
+    seen: list[float] = []
+
+    def step(batch):
+        tf.py_function(lambda value: seen.append(float(value)), [batch], [])
+        return {"loss": batch}
+
+    feed = feed_of(tf.data.Dataset.from_tensor_slices(values))
+    loop = loop_of(step, kind)
+    loop.prepare(feed)
+    assert (loop(feed, 5).steps, loop(feed, 5).steps) == (3, last - 3)
+    np.testing.assert_array_equal(seen, values)
+    assert loop(feed, 1).ended
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_read_beyond_the_last_step(kind: str) -> None:
+    given: list[int] = []
+
+    def stream():
+        for number in range(9):
+            given.append(number)
+            yield float(number)
+
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False  # else tf.data itself reads ahead
+    data = tf.data.Dataset.from_generator(stream, output_signature=tf.TensorSpec((), tf.float32)).with_options(options)
+    feed, loop = feed_of(data), loop_of(Summing(), kind)
+    loop.prepare(feed)
+    for last in (1, 4, 6):
+        loop(feed, last - len(given))
+        assert given == list(range(last))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_data_that_end_at_once_make_no_step(kind: str) -> None:
     step, feed = Summing(), feed_of(pipeline(0))

@@ -72,20 +72,23 @@ class ArrayFeed:
         return spec, tf.TensorSpec((None,), tf.int64), number, number
 
     @staticmethod
-    def fetch(arguments: Any, index: tf.Tensor) -> tuple[tf.Tensor | None, Any]:
-        """Return (has a batch or None for always, a function giving batch `index`) in the graph."""
+    def first(arguments: Any) -> Any:
+        """Return the first batch of a stride in the graph, as `next` does."""
+        return ArrayFeed.next(arguments, tf.constant(0, tf.int64))
+
+    @staticmethod
+    def next(arguments: Any, index: tf.Tensor) -> Any:
+        """Return batch `index` of a stride as a `tf.experimental.Optional`, in the graph."""
         rows, order, first, size = arguments
+        with tf.device("/cpu:0"):
+            start = (first + index) * size
+            picked = order[start : tf.minimum(start + size, tf.size(order, tf.int64))]
+            batch = tf.nest.map_structure(lambda array: tf.gather(array, picked), rows)
+            return tf.experimental.Optional.from_value(batch)
 
-        def batch() -> Any:
-            with tf.device("/cpu:0"):
-                start = (first + index) * size
-                picked = order[start : tf.minimum(start + size, tf.size(order, tf.int64))]
-                return tf.nest.map_structure(lambda array: tf.gather(array, picked), rows)
-
-        return None, batch
-
-    def advance(self, steps: int) -> bool:
-        """Note that `steps` batches were read; say whether the pass ended."""
+    def advance(self, steps: int, unused: Any = None) -> bool:
+        """Note that `steps` batches were used; say whether the pass ended."""
+        del unused  # it can be gathered again
         position = Position(self._position.passes, self._position.batches + steps)
         if ended := position.batches >= self._in_pass:
             position = Position(position.passes + 1, 0)
@@ -125,11 +128,13 @@ class IteratorFeed:
         self._passes_ended = 0  # of a PyDataset, which may shuffle itself at the end of each
         self._was_read = False
         self._opened: list[Any] = []  # the iterator that is read
+        self._unused: Any = None  # what was read ahead of a stride that ended early
         weakref.finalize(self, _retire, self._opened).atexit = False
         self._dataset = self._pass(0)
         cardinality = int(self._dataset.cardinality())
         self._length = cardinality if cardinality >= 0 else getattr(self._adapter, "num_batches", None)
         self.spec = self._dataset.element_spec
+        self._nothing = tf.experimental.Optional.empty(self.spec)
 
     def seek(self, position: Position) -> None:
         """Go on from `position`; batches before it are read and dropped."""
@@ -171,24 +176,31 @@ class IteratorFeed:
 
     def arguments(self) -> tuple[Any, ...]:
         """Return what the compiled loop is called with."""
-        return tuple(self._opened)
+        (iterator,) = self._opened
+        unused = self._nothing if self._unused is None else self._unused
+        return iterator, unused, np.bool_(self._unused is not None)
 
     @staticmethod
     def arguments_spec(spec: Any) -> tuple[Any, ...]:
         """Return the specs of `arguments` for batches of `spec`."""
-        return (tf.data.IteratorSpec(spec),)
+        return tf.data.IteratorSpec(spec), tf.OptionalSpec(spec), tf.TensorSpec((), tf.bool)
 
     @staticmethod
-    def fetch(arguments: Any, index: tf.Tensor) -> tuple[tf.Tensor | None, Any]:
-        """Return (whether there is a batch, a function giving it) in the graph."""
-        del index  # an iterator knows where it is
-        (iterator,) = arguments
-        element = iterator.get_next_as_optional()
-        return element.has_value(), element.get_value
+    def first(arguments: Any) -> Any:
+        """Return the first batch of a stride in the graph, as `next` does."""
+        iterator, unused, has_unused = arguments
+        return tf.cond(has_unused, lambda: unused, iterator.get_next_as_optional)
 
-    def advance(self, steps: int) -> bool:
-        """Note that `steps` batches were read; an iterator tells by itself when it ends."""
+    @staticmethod
+    def next(arguments: Any, index: tf.Tensor) -> Any:
+        """Return the batch that follows as a `tf.experimental.Optional`, in the graph."""
+        del index  # an iterator knows where it is
+        return arguments[0].get_next_as_optional()
+
+    def advance(self, steps: int, unused: Any = None) -> bool:
+        """Note that `steps` batches were used, and perhaps one was read that was not; the end tells by itself."""
         del steps
+        self._unused = unused
         return False
 
     def __iter__(self) -> Iterator[Any]:
@@ -203,6 +215,7 @@ class IteratorFeed:
 
     def close(self) -> None:
         """Let the iterator go, without waiting for it."""
+        self._unused = None
         _retire(self._opened)
 
 

@@ -1,11 +1,11 @@
 """The compiled loops: many steps in one call, with one trace for any number of steps.
 
     while step < limit and there is a batch and the loss is finite:
-        metrics = model.train_step(batch)
+        metrics = model.train_step(batch); meanwhile, get the next batch
 
-The number of steps is a tensor, so one graph serves every stride. The end of the data is asked for
-before a step begins (`get_next_as_optional`): an iterator that runs out in the middle of a step
-would leave those updates done that do not depend on the batch.
+The number of steps is a tensor, so one graph serves every stride. A batch is an optional that tells
+whether there is one before a step begins: an iterator that runs out in the middle of a step would
+leave those updates done that do not depend on the batch. Nothing is read beyond the limit.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class CompiledLoop:
         """Run at most `steps` steps (None: until the data end)."""
         loop = self._loops[type(feed), repr(feed.spec)]
         limit = feed.limit(_EVERYTHING if steps is None else steps)
-        made, ended, is_finite, metrics = loop(*feed.arguments(), np.int64(limit))
+        made, ended, is_finite, metrics, batch = loop(*feed.arguments(), np.int64(limit))
         made = int(made)
-        ended = feed.advance(made) or bool(ended)
+        ended = feed.advance(made, None if is_finite else batch) or bool(ended)
         return Stride(made, ended, bool(is_finite), as_floats(metrics) if made else {})
 
     def _compile(self, kind: type[AnyFeed], spec: Any) -> Any:
@@ -61,26 +61,28 @@ class CompiledLoop:
         first = tf.nest.map_structure(lambda t: tf.zeros(_known(t.shape), t.dtype), step.structured_outputs)
         shapes = tf.nest.map_structure(lambda t: t.shape, step.structured_outputs)
 
+        nothing = tf.OptionalSpec(spec)
+
         def loop(arguments: Any, limit: tf.Tensor) -> Any:
-            def goes_on(index: Any, ended: Any, is_finite: Any, metrics: Any) -> Any:
+            def goes_on(index: Any, is_finite: Any, metrics: Any, batch: Any) -> Any:
                 del metrics
-                return (index < limit) & is_finite & ~ended
+                return (index < limit) & is_finite & batch.has_value()
 
-            def body(index: Any, ended: Any, is_finite: Any, metrics: Any) -> Any:
-                has_batch, batch = kind.fetch(arguments, index)
+            def body(index: Any, is_finite: Any, metrics: Any, batch: Any) -> Any:
+                del is_finite, metrics
+                new, index = self._step(batch.get_value()), index + 1
+                ahead = tf.cond(
+                    index < limit, lambda: kind.next(arguments, index), lambda: tf.experimental.Optional.empty(spec)
+                )
+                return index, self._is_finite(new), new, ahead
 
-                def one_step() -> Any:
-                    new = self._step(batch())
-                    return index + 1, ended, self._is_finite(new), new
-
-                if has_batch is None:
-                    return one_step()
-                return tf.cond(has_batch, one_step, lambda: (index, True, is_finite, metrics))
-
-            start = (tf.constant(0, tf.int64), tf.constant(value=False), tf.constant(value=True), first)
+            start = (tf.constant(0, tf.int64), tf.constant(value=True), first, kind.first(arguments))
             scalar = tf.TensorShape(())
-            invariants = (scalar, scalar, scalar, shapes)
-            return tf.while_loop(goes_on, body, start, shape_invariants=invariants, parallel_iterations=1)
+            invariants = (scalar, scalar, shapes, nothing)
+            made, is_finite, metrics, batch = tf.while_loop(
+                goes_on, body, start, shape_invariants=invariants, parallel_iterations=1
+            )
+            return made, (made < limit) & is_finite, is_finite, metrics, batch
 
         traced = tf.function(lambda *given: loop(given[:-1], given[-1]), autograph=False)
         return traced.get_concrete_function(*kind.arguments_spec(spec), tf.TensorSpec((), tf.int64))
@@ -89,7 +91,8 @@ class CompiledLoop:
         loss = metrics.get("loss") if self._guards_loss else None
         if loss is None or not loss.dtype.is_floating:
             return tf.constant(value=True)
-        return tf.reduce_all(tf.math.is_finite(loss))
+        is_finite = tf.math.is_finite(loss)
+        return is_finite if loss.shape.rank == 0 else tf.reduce_all(is_finite)
 
 
 class EagerLoop:
