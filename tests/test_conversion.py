@@ -88,6 +88,16 @@ def test_both_formats_of_the_original_lead_to_ours(name: str | None, tmp_path: P
     assert (Path(found.latest_checkpoint()) / "state.safetensors").exists()
 
 
+def test_that_there_is_one_format_is_said_once_and_only_to_those_who_ask_for_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keras_estimator.conversion._said", set())
+    caplog.set_level("INFO", "keras_estimator")
+    for name, times in ((None, 0), ("checkpoint", 1), ("saver", 1)):
+        ke.model_to_estimator(built(), model_dir=tmp_path, checkpoint_format=name)
+        assert caplog.text.count("whatever checkpoint_format says") == times
+
+
 def test_a_layer_or_a_builder_that_needs_arguments_says_so(tmp_path: Path) -> None:
     with pytest.raises(ke.ModelError, match="missing a required argument: 'size'"):
         ke.model_to_estimator(lambda size: built(), model_dir=tmp_path)

@@ -122,6 +122,19 @@ def test_a_py_dataset_is_told_about_the_end_of_a_pass() -> None:
     assert data.ended >= 1
 
 
+def test_a_torch_data_loader_is_read_in_every_pass() -> None:
+    torch = pytest.importorskip("torch", reason="torch is no requirement: it is larger than all the others together")
+    rows = torch.utils.data.TensorDataset(torch.arange(10.0).reshape(5, 2), torch.arange(5.0))
+    feed = feed_of(torch.utils.data.DataLoader(rows, batch_size=2))
+    assert len(feed) == 3
+    for position in (START, Position(1, 0)):
+        feed.seek(position)
+        batches = list(feed)
+        assert np.concatenate([x for x, _ in batches]).tolist() == np.arange(10.0).reshape(5, 2).tolist()
+        assert [len(y) for _, y in batches] == [2, 2, 1]
+    assert [batch[0, 0] for batch in read(feed, Position(2, 1))] == [4.0, 8.0]
+
+
 def test_closing_twice_and_before_reading_is_fine() -> None:
     for data in (tf.data.Dataset.range(4).batch(2), ke.Arrays(X)):
         feed = feed_of(data)

@@ -26,7 +26,7 @@ def model_to_estimator(  # noqa: PLR0913 - the arguments of the original
     custom_objects: Mapping[str, Any] | None = None,
     model_dir: str | Path | None = None,
     config: RunConfig | None = None,
-    checkpoint_format: str | None = "checkpoint",
+    checkpoint_format: str | None = None,
     metric_names_map: Mapping[str, str] | None = None,
     export_outputs: Mapping[str, Any] | None = None,
 ) -> Estimator:
@@ -43,7 +43,7 @@ def model_to_estimator(  # noqa: PLR0913 - the arguments of the original
             temporary folder.
         config: How it runs.
         checkpoint_format: "checkpoint" or "saver", as in the original; both lead to the one format
-            there is (folders of safetensors and JSON).
+            there is (folders of safetensors and JSON), which is said once in the log.
         metric_names_map: Name of every metric to the name it has in the results of `evaluate`.
         export_outputs: Output name to the kind of its extra signature in an export.
 
@@ -107,7 +107,7 @@ def _check_format(checkpoint_format: str | None) -> None:
             expected='"checkpoint" or "saver"',
             fix="leave checkpoint_format out",
         )
-    if checkpoint_format == "saver" and "format" not in _said:
+    if checkpoint_format is not None and "format" not in _said:
         _said.add("format")
         _LOG.info("checkpoints are folders of safetensors and JSON, whatever checkpoint_format says")
 

@@ -90,8 +90,8 @@ class TensorFlowEngine:
             self._state.adopt_idle()
         loop = self._loop(mode, class_weight)
         with numpy_calls.explained():
-            loop.prepare(feed)
-        if loop.graph is not None:
+            is_traced = loop.prepare(feed)
+        if is_traced and loop.graph is not None:
             self._state.note_captured(loop.graph.variables)
         if mode == ModeKeys.TRAIN:
             self._state.settle(complete=self.plan != "eager")
@@ -115,10 +115,11 @@ class TensorFlowEngine:
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        variables = self._state.variables()
         loop = self._loops.get(self._key(ModeKeys.EVAL))
-        graph = getattr(loop, "graph", None)
-        touched = written_variables(graph, variables.values()) if graph is not None else list(variables.values())
+        if loop is None or loop.graph is None:
+            touched = list(self._state.variables().values())
+        else:
+            touched = written_variables(loop.graph, loop.graph.variables)
         metrics = [v.value for v in self.model.metrics_variables]
         with self._state.kept({id(v): v for v in (*touched, *metrics)}.values()):
             self.model.reset_metrics()

@@ -40,11 +40,13 @@ class CompiledLoop:
         self._loops: dict[tuple[type, str], Any] = {}
         self.graph: Any = None
 
-    def prepare(self, feed: AnyFeed) -> None:
-        """Trace the loop for batches like those of `feed`, unless that is done; runs nothing."""
+    def prepare(self, feed: AnyFeed) -> bool:
+        """Trace the loop for batches like those of `feed`; say whether that was still to do. Runs nothing."""
         key = (type(feed), repr(feed.spec))
-        if key not in self._loops:
-            self._loops[key] = self._compile(type(feed), feed.spec)
+        if key in self._loops:
+            return False
+        self._loops[key] = self._compile(type(feed), feed.spec)
+        return True
 
     def __call__(self, feed: AnyFeed, steps: int | None) -> Stride:
         """Run at most `steps` steps (None: until the data end)."""
@@ -104,8 +106,9 @@ class EagerLoop:
         self._step = _named_tensors(step)
         self._guards_loss = guards_loss
 
-    def prepare(self, feed: AnyFeed) -> None:
-        """Nothing is traced."""
+    def prepare(self, feed: AnyFeed) -> bool:
+        """Return False: nothing is traced."""
+        return False
 
     def __call__(self, feed: AnyFeed, steps: int | None) -> Stride:
         """Run at most `steps` steps (None: until the data end)."""
