@@ -20,7 +20,8 @@ class Subclassed(keras.Model):
 
 def functional(**shape: object) -> keras.Model:
     a, b, unnamed = keras.Input(**shape, name="a"), keras.Input((2,), dtype="int32", name="b"), keras.Input((1,))
-    return keras.Model([a, b, unnamed], [layers.Dense(1, name="y")(a), layers.Flatten(name="z")(b)])
+    both = layers.Concatenate()([a, unnamed])
+    return keras.Model([a, b, unnamed], [layers.Dense(1, name="y")(both), layers.Flatten(name="z")(b)])
 
 
 def test_inputs_are_named_by_keras_input_and_numbered_where_it_has_no_name():

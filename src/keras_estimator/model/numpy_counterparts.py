@@ -29,6 +29,14 @@ _OTHER_NAMES = {
     "expit": "sigmoid",
     "log_expit": "log_sigmoid",
 }
+# Before NumPy 2.4 those of its functions that are written in C did not tell their arguments.
+_SIGNATURES: dict[str, Callable[..., Any]] = {
+    "concatenate": lambda arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind": None,
+    "dot": lambda a, b, out=None: None,
+    "inner": lambda a, b, /: None,
+    "vdot": lambda a, b, /: None,
+    "where": lambda condition, x=np._NoValue, y=np._NoValue, /: None,  # noqa: SLF001 - what NumPy's own hold there
+}
 _NAMESAKES = frozenset({"cond"})  # The same name in keras.ops for something else.
 _METHODS = {
     ("add", "reduce"): np.sum,
@@ -187,7 +195,7 @@ def _map_arguments(
     call: NumpyCall, operation: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Callable[[], Any]:
     """Return `operation` with the arguments of a NumPy function, matched by name and, failing that, by place."""
-    signature = inspect.signature(call.function)
+    signature = _signature(call)
     given = signature.bind(*args, **kwargs).arguments
     by_place: list[Any] = []
     by_name: dict[str, Any] = {}
@@ -199,7 +207,8 @@ def _map_arguments(
             by_name.update(given.get(name, {}))
         elif target := _target(name, place, signature, operation):
             # Also when it was not given: NumPy's default may be another one. `_NoValue` is no default.
-            if value is not np._NoValue:  # noqa: SLF001 - what the signatures of NumPy hold there
+            is_known = value is not np._NoValue  # noqa: SLF001 - what the signatures of NumPy hold there
+            if is_known and (name in given or target not in by_name):
                 by_name[target] = value
         elif name in given and name not in _WITHOUT_EFFECT and not _is_same(value, parameter.default):
             by_name[name] = value
@@ -211,13 +220,26 @@ def _map_arguments(
     return functools.partial(operation, *by_place, **by_name)
 
 
+def _signature(call: NumpyCall) -> inspect.Signature:
+    try:
+        return inspect.signature(call.function)
+    except ValueError:
+        if call.function.__name__ not in _SIGNATURES:
+            raise refusal(call, "has arguments that NumPy does not tell") from None
+        return inspect.signature(_SIGNATURES[call.function.__name__])
+
+
 def _target(name: str, place: int, signature: inspect.Signature, operation: Callable[..., Any]) -> str:
     """Return the name that `operation` has for an argument of NumPy; empty if it has none."""
     accepted = list(inspect.signature(operation).parameters)
     if name in accepted:
         return name
-    # The same place, if what stands there is an argument that NumPy only calls differently (`a`, `x`).
-    is_renamed = place < len(accepted) and accepted[place] not in signature.parameters
+    if place >= len(accepted):
+        return ""
+    # The same place, if what stands there is an argument that NumPy only calls differently (`a`, `x`), or
+    # did so before (`newshape`).
+    namesake = signature.parameters.get(accepted[place])
+    is_renamed = namesake is None or namesake.kind is namesake.KEYWORD_ONLY
     return accepted[place] if is_renamed else ""
 
 

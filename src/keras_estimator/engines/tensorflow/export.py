@@ -139,13 +139,21 @@ def _entries(
 
     spec = feature_spec(model, spec)
     fixed = declared_batch(model)
-    if fixed is None or {tensor.shape[0] for tensor in _traced(named, spec).outputs if tensor.shape.rank} != {fixed}:
+    if fixed is None or _takes_any_batch(named, spec, fixed):
         return {"": entry_of_features(model, spec)}, named, []
     remark = (
         f"the model takes batches of just {fixed} rows, and so does the export: its inputs or stateful layers were "
         f"made with that size. Make them with keras.Input(shape=...), without batch_size, to serve any number."
     )
     return {"": entry_of_features(model, with_batch(spec, fixed))}, named, [remark]
+
+
+def _takes_any_batch(named: Callable[[Any], dict[str, Any]], spec: Any, fixed: int) -> bool:
+    try:
+        outputs = _traced(named, spec).outputs
+    except Exception:  # noqa: BLE001 - whatever it is, the trace for `fixed` rows runs without it, or raises it again
+        return False
+    return {tensor.shape[0] for tensor in outputs if tensor.shape.rank} != {fixed}
 
 
 def _is_one_alone(features: Any, spec: Any, model: Any) -> bool:

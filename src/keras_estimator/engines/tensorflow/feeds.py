@@ -167,7 +167,7 @@ class IteratorFeed:
             self._adapter = data_adapters.get_data_adapter(data)
             self._adapter.on_epoch_begin()
             return self._adapter.get_tf_dataset()
-        except (StopIteration, ValueError, TypeError) as error:
+        except (StopIteration, IndexError, ValueError, TypeError) as error:
             raise _unreadable(self._data, error) from error
 
     def limit(self, steps: int) -> int:
@@ -262,7 +262,7 @@ def _tuples(batches: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def _unreadable(data: Any, error: Exception) -> InputError:
-    if isinstance(error, StopIteration) or "at least one batch" in str(error) or "length 0" in str(error):
+    if isinstance(error, StopIteration | IndexError) or "at least one batch" in str(error) or "length 0" in str(error):
         return EmptyInputError(
             f"the {type(data).__name__} gave no batch",
             found="it ended before the first batch",
