@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+OLDEST := .venv-oldest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check wheel bench lock clean
+.PHONY: help demo test oldest lint check wheel bench lock clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -15,6 +16,10 @@ demo: $(READY) ## Convert, train, kill, go on, export and serve a model of handw
 
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+oldest: $(OLDEST)/ready ## Run the quick tests on the oldest Keras and TensorFlow that are supported
+	$(OLDEST)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not wheel" \
+	  --ignore tests/test_layout.py
 
 lint: $(READY) ## Check style, types and who may import whom
 	$(BIN)/ruff check .
@@ -30,24 +35,29 @@ wheel: $(READY) ## Build the wheel, install it alone elsewhere and run the READM
 bench: $(READY) ## Measure the speed against Keras and the original, in one run
 	$(BIN)/python -m bench
 
-lock: $(READY) ## Write requirements-dev.lock anew from pyproject.toml, with the newest versions
-	$(BIN)/uv pip compile pyproject.toml --extra demo --extra dev --universal --python-version 3.11 \
-	  --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate --upgrade --quiet \
-	  --custom-compile-command "make lock" --output-file requirements-dev.lock
+lock: $(READY) ## Write both lock files anew from pyproject.toml: the newest versions, and the oldest of Keras
+	$(LOCK) --output-file requirements-dev.lock
+	$(LOCK) --constraint requirements-oldest.in --output-file requirements-oldest.lock
+
+LOCK := $(BIN)/uv pip compile pyproject.toml --extra demo --extra dev --universal --python-version 3.11 \
+  --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate --upgrade --quiet \
+  --custom-compile-command "make lock"
 
 clean: ## Remove the environment and everything else that was made here
-	rm -rf $(VENV) bench/.env-original build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) bench/.env-original build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The set-up, done again only when what it installs has changed; what is there already is not fetched again.
-$(READY): pyproject.toml requirements-dev.lock
+$(READY): requirements-dev.lock
+$(OLDEST)/ready: requirements-oldest.lock
+$(READY) $(OLDEST)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
 	  echo "error: this Python cannot be used" >&2; \
 	  echo "  found:    $(PYTHON), $$($(PYTHON) --version 2>&1 | head -n 1)" >&2; \
 	  echo "  expected: Python 3.11, 3.12 or 3.13" >&2; \
 	  echo "  fix:      make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; \
 	  exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --require-hashes --requirement $(filter %.lock,$^)
+	$(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -17,7 +17,7 @@ SOURCE_FILES = sorted(SOURCE.rglob("*.py"))
 TEST_FILES = sorted(path for path in (REPOSITORY / "tests").rglob("*.py") if "data" not in path.parts)
 BENCH_FILES = sorted((REPOSITORY / "bench").glob("*.py"))  # not the environments that it makes below
 PROSE = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
-OTHER_FILES = [REPOSITORY / name for name in ("Makefile", "pyproject.toml", "requirements-dev.lock", ".ci/run")]
+OTHER_FILES = [REPOSITORY / name for name in ("Makefile", "pyproject.toml", "requirements-dev.lock", "requirements-oldest.lock", ".ci/run")]
 
 MOST_LINES_OF_A_FILE = 400
 MOST_LINES_OF_A_FUNCTION = 40
@@ -186,14 +186,23 @@ def test_nothing_names_a_folder_of_one_machine(path: Path):
     assert re.findall(rf"(?<![\w.:/-])/(?:{folders})/\w+", text(path)) == []
 
 
-def test_the_lock_names_no_host_and_pins_every_requirement():
+@pytest.mark.parametrize("name", ["requirements-dev.lock", "requirements-oldest.lock"])
+def test_a_lock_names_no_host_and_pins_every_requirement(name: str):
     project = tomllib.loads(text(REPOSITORY / "pyproject.toml"))["project"]
     extras = project["optional-dependencies"]
-    lock = text(REPOSITORY / "requirements-dev.lock")
+    lock = text(REPOSITORY / name)
     assert re.findall(r"^.*(?:://|--index|--find-links|--extra-index).*$", lock, re.M) == []
     for requirement in [*project["dependencies"], *extras["demo"], *extras["dev"]]:
-        name = re.split(r"[<>=;\s]", requirement)[0]
-        assert re.search(rf"^{name}==", lock, re.M), f"{name} is not locked; run: make lock"
+        package = re.split(r"[<>=;\s]", requirement)[0]
+        assert re.search(rf"^{package}==", lock, re.M), f"{package} is not locked; run: make lock"
+
+
+def test_the_oldest_that_is_tested_is_the_oldest_that_is_promised():
+    project = tomllib.loads(text(REPOSITORY / "pyproject.toml"))["project"]
+    lock = text(REPOSITORY / "requirements-oldest.lock")
+    for requirement in (*project["dependencies"], *project["optional-dependencies"]["tensorflow"]):
+        package, _, least = requirement.partition(">=")
+        assert not least or re.search(rf"^{package}=={re.escape(least)}(\.0)*\s", lock, re.M), requirement
 
 
 def test_make_help_lists_every_target_and_they_are_few():

@@ -104,6 +104,7 @@ REFUSED = {
     "an argument": (lambda x: np.std(x, ddof=1), "is given `ddof`, which keras.ops.std does not take"),
     "out": (lambda x: np.sin(x, out=np.zeros((3, 4))), "is given `out`, which keras.ops.sin does not take"),
     "out of a clip": (lambda x: np.clip(x, 0, 1, out=np.zeros((3, 4))), "is given what functions of keras.ops do not"),
+    "another order": (lambda x: np.reshape(x, (2, -1), order="F"), "cannot run as"),
     "where=": (lambda x: np.sum(x, where=A > 0), "is given `where`, which keras.ops.sum does not take"),
     "a namesake with other axes": (lambda x: np.linalg.trace(x[None, :, :3]), "cannot run as keras.ops.trace"),
 }

@@ -207,8 +207,7 @@ def _map_arguments(
             by_name.update(given.get(name, {}))
         elif target := _target(name, place, signature, operation):
             # Also when it was not given: NumPy's default may be another one. `_NoValue` is no default.
-            is_known = value is not np._NoValue  # noqa: SLF001 - what the signatures of NumPy hold there
-            if is_known and (name in given or target not in by_name):
+            if value is not np._NoValue:  # noqa: SLF001 - what the signatures of NumPy hold there
                 by_name[target] = value
         elif name in given and name not in _WITHOUT_EFFECT and not _is_same(value, parameter.default):
             by_name[name] = value
@@ -234,12 +233,8 @@ def _target(name: str, place: int, signature: inspect.Signature, operation: Call
     accepted = list(inspect.signature(operation).parameters)
     if name in accepted:
         return name
-    if place >= len(accepted):
-        return ""
-    # The same place, if what stands there is an argument that NumPy only calls differently (`a`, `x`), or
-    # did so before (`newshape`).
-    namesake = signature.parameters.get(accepted[place])
-    is_renamed = namesake is None or namesake.kind is namesake.KEYWORD_ONLY
+    # The same place, if what stands there is an argument that NumPy only calls differently (`a`, `x`).
+    is_renamed = place < len(accepted) and accepted[place] not in signature.parameters
     return accepted[place] if is_renamed else ""
 
 
@@ -295,6 +290,12 @@ def _modf(x: Any) -> tuple[Any, Any]:
     return ops.subtract(x, whole), whole
 
 
+def _reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: bool | None = None) -> Any:
+    del order, copy  # another order is refused where the result is compared with NumPy's
+    sizes = newshape if shape is None else shape
+    return ops.reshape(a, sizes if isinstance(sizes, tuple | list) else (sizes,))
+
+
 def _astype(x: Any, dtype: Any, /) -> Any:
     return _cast(x, dtype)
 
@@ -311,6 +312,7 @@ _COMPOSED: dict[str, Callable[..., Any]] = {
     "divmod": _divmod,
     "matrix_transpose": _matrix_transpose,
     "modf": _modf,
+    "reshape": _reshape,
     # Both worked before on the tensor's own attributes, and still do so.
     "ndim": lambda a: len(a.shape),
     "shape": lambda a: a.shape,
