@@ -137,3 +137,10 @@ def test_data_are_known_again_by_what_they_are() -> None:
     assert identity(source((X + 1, Y)), "spec") != first
     assert identity(source((X, Y)), "other spec") != first
     assert identity(source(ke.Arrays(X, Y, batch_size=2)), "spec") != first
+
+
+def test_rows_in_memory_are_let_go_between_calls_and_everything_else_stays_open() -> None:
+    assert not source((np.ones((4, 2)), np.ones(4))).stays_open
+    assert not source(ke.Arrays(X)).stays_open
+    assert source([(X, Y)]).stays_open
+    assert source(iter([(X, Y)])).stays_open

@@ -114,14 +114,16 @@ class Source:
     input_fn: Any = None
     again: Callable[[], Any] | None = None
 
+    @property
+    def stays_open(self) -> bool:
+        """Whether the next call reads on where this one stopped, instead of seeking that place."""
+        return not isinstance(self.data, Arrays)
+
     def is_like(self, other: Source) -> bool:
         """Whether data of the same `identity` are surely those of `other`, which then can be read on.
 
-        Of a pipeline the identity says what it computes; of a generator it says next to nothing. The
-        identity of arrays is that of some of their rows.
+        Of a pipeline the identity says what it computes; of a generator it says next to nothing.
         """
-        if isinstance(self.data, Arrays):
-            return False
         return hasattr(self.data, "element_spec") or (self.input_fn is not None and self.input_fn == other.input_fn)
 
 

@@ -94,7 +94,10 @@ class Reader:
         except BaseException:
             reading.feed.close()
             raise
-        self._held = reading
+        if source.stays_open:
+            self._held = reading
+        else:
+            reading.feed.close()
 
     def forget(self) -> None:
         """Read on from a record only, because the state of the model is another one now."""
