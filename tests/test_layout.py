@@ -17,7 +17,10 @@ SOURCE_FILES = sorted(SOURCE.rglob("*.py"))
 TEST_FILES = sorted(path for path in (REPOSITORY / "tests").rglob("*.py") if "data" not in path.parts)
 BENCH_FILES = sorted((REPOSITORY / "bench").glob("*.py"))  # not the environments that it makes below
 PROSE = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
-OTHER_FILES = [REPOSITORY / name for name in ("Makefile", "pyproject.toml", "requirements-dev.lock", "requirements-oldest.lock", ".ci/run")]
+OTHER_FILES = [
+    REPOSITORY / name
+    for name in ("Makefile", "pyproject.toml", "requirements-dev.lock", "requirements-oldest.lock", ".ci/run")
+]
 
 MOST_LINES_OF_A_FILE = 400
 MOST_LINES_OF_A_FUNCTION = 40

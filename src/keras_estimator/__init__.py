@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from keras_estimator.engines.tensorflow.receivers import (
         build_raw_serving_input_receiver_fn as build_raw_serving_input_receiver_fn,
     )
+    from keras_estimator.errors import BlueprintError as BlueprintError
     from keras_estimator.errors import CheckpointError as CheckpointError
     from keras_estimator.errors import CheckpointMismatchError as CheckpointMismatchError
     from keras_estimator.errors import ConfigError as ConfigError
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from keras_estimator.hooks.stopping import NanGuard as NanGuard
     from keras_estimator.hooks.stopping import StopAtStep as StopAtStep
     from keras_estimator.inputs import Arrays as Arrays
+    from keras_estimator.model.carrying.blueprint import Blueprint as Blueprint
     from keras_estimator.model.numpy_calls import numpy_on_tensors as numpy_on_tensors
     from keras_estimator.run_config import ModeKeys as ModeKeys
     from keras_estimator.run_config import RunConfig as RunConfig
@@ -60,6 +62,7 @@ _NAMES_BY_MODULE = {
         "build_raw_serving_input_receiver_fn",
     ),
     "errors": (
+        "BlueprintError",
         "CheckpointError",
         "CheckpointMismatchError",
         "ConfigError",
@@ -82,6 +85,7 @@ _NAMES_BY_MODULE = {
     "hooks.saving": ("CheckpointSaver",),
     "hooks.stopping": ("NanGuard", "StopAtStep"),
     "inputs": ("Arrays",),
+    "model.carrying.blueprint": ("Blueprint",),
     "model.numpy_calls": ("numpy_on_tensors",),
     "run_config": ("ModeKeys", "RunConfig"),
 }

@@ -12,7 +12,8 @@
     │   ├── NoCheckpointError (FileNotFoundError)   there is none
     │   ├── CorruptCheckpointError          there is one, but its bytes are not what was written
     │   └── CheckpointMismatchError         it belongs to another model
-    └── ExportError (RuntimeError)          a model cannot be exported, or serves other numbers
+    ├── ExportError (RuntimeError)          a model cannot be exported, or serves other numbers
+    └── BlueprintError (ValueError)         a model holds what no copy of it can have
 
 Every message has the same four parts: the problem in one line that is true without context,
 what was found, what was expected, and a fix: a call or a command to paste.
@@ -105,6 +106,10 @@ class CheckpointMismatchError(CheckpointError):
 
 class ExportError(EstimatorError, RuntimeError):
     """The model cannot be exported, or the export serves other numbers than the model."""
+
+
+class BlueprintError(EstimatorError, ValueError):
+    """The model holds something that no copy of it can have."""
 
 
 class EstimatorWarning(UserWarning):
