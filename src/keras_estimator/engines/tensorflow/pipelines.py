@@ -2,7 +2,7 @@
 
 TensorFlow's own `DatasetFingerprint` tells pipelines apart by their graphs and constants (file names, rows, batch
 size) and leaves seeds out. It also sees by which number a Python function was registered, which differs each
-time a pipeline is made, and it takes seven seconds for a GiB of rows in memory; such pipelines are hashed here. What a
+time a pipeline is made, and it is slow for many rows in memory; such pipelines are hashed here. What a
 Python function does, or a file holds, is in no hash.
 
 The private parts of TensorFlow used here are `Dataset._inputs` and `TensorSliceDataset._tensors`;
@@ -21,7 +21,7 @@ import tensorflow as tf
 
 _PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 _SEEDED = ("Shuffle", "Random", "Sampling")  # datasets with a seed, which differs each time one is drawn
-_LARGE = 32 * 2**20  # bytes; a fifth of a second for TensorFlow's fingerprint
+_LARGE = 32 * 2**20  # bytes of rows
 
 
 def pipeline_hash(dataset: tf.data.Dataset) -> str:
