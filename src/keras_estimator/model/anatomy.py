@@ -215,18 +215,18 @@ def _captured(function: types.FunctionType, path: tuple[str, ...]) -> Iterator[_
             continue  # a cell that is not filled yet
     for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
         yield _Place(default, (*path, "default"), function, "default")
-    for name in _names_in(code):
+    for name in names_in(code):
         value = function.__globals__.get(name)
         if _storage(value) is not None or isinstance(value, keras.Layer | list | dict) or _are_kin(value, function):
             yield _Place(value, ("globals", name), function, name)
 
 
-def _names_in(code: types.CodeType) -> Iterator[str]:
+def names_in(code: types.CodeType) -> Iterator[str]:
     """Yield the names of globals (and of attributes) that a function or a function in it reads."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _names_in(constant)
+            yield from names_in(constant)
 
 
 def _are_kin(value: Any, function: types.FunctionType) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from keras_estimator.model.anatomy import names_in
 from keras_estimator.model.carrying import carried_parts, tensorflow_parts
 from keras_estimator.model.carrying.installed_code import is_importable_from_a_library
 from keras_estimator.model.carrying.shells import NotCarriedError, Record, Target
@@ -55,21 +56,6 @@ def _assigned(code: types.CodeType) -> set[str]:
     if _STORE in code.co_code[::2]:
         assigned |= {str(step.argval) for step in dis.get_instructions(code) if step.opcode == _STORE}
     return assigned & set(code.co_freevars)
-
-
-def names_in(code: types.CodeType) -> Iterator[str]:
-    """Yield the names of globals and attributes that a function, or a function in it, reads.
-
-    Args:
-        code: The code of the function.
-
-    Yields:
-        Each name, possibly more than once.
-    """
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from names_in(constant)
 
 
 def take_cell(thing: Any, to: Target) -> Record:

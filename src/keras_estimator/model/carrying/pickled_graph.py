@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_estimator.errors import BlueprintError
+from keras_estimator.model.anatomy import names_in
 from keras_estimator.model.carrying import tensorflow_parts
-from keras_estimator.model.carrying.code_records import names_in
 from keras_estimator.model.carrying.installed_code import is_library, modules_of_the_user
 from keras_estimator.model.carrying.object_graph import ObjectGraph
 from keras_estimator.model.carrying.put_together import Assembly

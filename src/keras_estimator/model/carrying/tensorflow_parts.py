@@ -149,7 +149,7 @@ def take_table(table: Any) -> dict[str, Any]:
     """Return what a lookup table holds and how it was made, as plain values.
 
     Args:
-        table: A table that `is_table` accepts.
+        table: One of the tables in `_KINDS`.
 
     Returns:
         The argument of `make_table`.
