@@ -32,8 +32,9 @@ check: lint test ## What a change must pass: lint and test
 wheel: $(READY) ## Build the wheel, install it alone elsewhere and run the README's first snippet on it
 	$(BIN)/python -m pytest -m wheel
 
-bench: $(READY) ## Measure the speed against Keras and the original, in one run
+bench: $(READY) ## Measure the speed against Keras and the original, and what copies cost
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.copies
 
 lock: $(READY) ## Write both lock files anew from pyproject.toml: the newest versions, and the oldest of Keras
 	$(LOCK) --output-file requirements-dev.lock

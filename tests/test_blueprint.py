@@ -7,23 +7,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import carried_zoo
-import carried_zoo_beyond
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import zoo
-from carried_in_processes import differences, state, train
+import zoo_unusual
+from carried_in_processes import differences, made, state, train
 
 from keras_estimator.errors import BlueprintError
 from keras_estimator.model import anatomy
-from keras_estimator.model.carrying.blueprint import Blueprint
+from keras_estimator.model.blueprint import Blueprint
 
 L = keras.layers
-KINDS = {**zoo.KINDS, **carried_zoo.KINDS, **carried_zoo_beyond.KINDS}
-# A class is shared in one process, and so is a variable that only the class holds; there is a remark.
-HELD_BY_A_CLASS = {"class_in_closure"}
 
 
 def storages(model: Any) -> set[int]:
@@ -38,10 +34,10 @@ def dense(**attributes: Any) -> keras.Model:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(KINDS.keys() - HELD_BY_A_CLASS))
+@pytest.mark.parametrize("name", [name for name, kind in zoo.KINDS.items() if kind.must("copies")])
 def test_a_copy_trains_beside_the_model_with_equal_bits_and_shares_nothing(name: str) -> None:
-    kind = KINDS[name]
-    model, batches = kind.build(), list(kind.data())[:4]
+    kind = zoo.KINDS[name]
+    model, batches = made(kind), list(kind.data())[:4]
     train(model, batches[0], kind.class_weight)
     twin = Blueprint.of(model).build()
     before = state(model)
@@ -135,7 +131,7 @@ def test_variables_of_functions_are_remarked_with_their_line() -> None:
     remarks = Blueprint.of(keras.Sequential([L.Input((2,)), L.Lambda(lambda x: x * hidden)])).remarks
     assert len(remarks) == 1
     assert "hidden (test_blueprint.py:" in remarks[0]
-    shared = Blueprint.of(carried_zoo.KINDS["class_in_closure"].build()).remarks
+    shared = Blueprint.of(zoo.KINDS["class_in_closure"].build()).remarks
     assert any("a copy in this process shares it" in remark for remark in shared)
     assert Blueprint.of(dense()).remarks == ()
 
@@ -152,7 +148,7 @@ def test_keys_made_of_ids_are_those_of_the_copy() -> None:
 
 
 def test_functions_of_the_model_share_what_they_shared() -> None:
-    layer = carried_zoo_beyond.NonlocalCount()
+    layer = zoo_unusual.NonlocalCount()
     model = keras.Sequential([L.Input((2,)), layer])
     for blueprint in (Blueprint.of(model), Blueprint.from_bytes(Blueprint.of(model).to_bytes())):
         twin = blueprint.build().layers[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -51,12 +53,27 @@ def test_a_trackable_object_keeps_what_a_checkpoint_did_not_hand_out(name: str) 
     assert name in vars(layer)
 
 
+def test_what_waits_for_a_checkpoint_is_named(tmp_path: Path) -> None:
+    had = tf.train.Checkpoint(late=tf.Variable(1.0))
+    saved = tf.train.Checkpoint(layer=had).write(str(tmp_path / "saved"))
+    layer = L.Dense(1)
+    assert carried_parts.waits_for(layer) == []
+    tf.train.Checkpoint(layer=layer).restore(saved).expect_partial()
+    assert carried_parts.waits_for(layer) == ["late"]
+    layer.late = tf.Variable(5.0)
+    assert layer.late.numpy() == 1
+    assert carried_parts.waits_for(layer) == []
+    assert carried_parts.waits_for(object()) == []
+    assert carried_parts.may_wait(type(layer))
+    assert not carried_parts.may_wait(object)
+
+
 def test_an_optimizer_finds_a_variable_by_its_unique_id(trained: keras.Model) -> None:
     optimizer = trained.optimizer
-    places = vars(optimizer)[carried_parts.PLACES_OF_VARIABLES]
-    storages = carried_parts.storages_by_unique_id(optimizer)
-    assert list(places) == list(storages)
-    assert [optimizer._var_key(v) for v in storages.values()] == list(storages)  # noqa: SLF001 - it is what is tested
+    ids = [carried_parts.unique_id_of(variable.value) for variable in trained.trainable_variables]
+    places = vars(optimizer)["_trainable_variables_indices"]
+    assert list(places) == ids
+    assert [optimizer._var_key(v) for v in trained.trainable_variables] == ids  # noqa: SLF001 - it is what is tested
 
 
 def test_a_graph_of_layers_names_its_nodes_by_the_id_of_the_layer(trained: keras.Model) -> None:
@@ -79,6 +96,17 @@ def test_a_module_wraps_its_containers_in_these_classes() -> None:
     module.list, module.dict, module.tuple = [tf.Variable(1.0)], {"a": 1}, (tf.Variable(1.0),)
     wrappers = tuple(type(vars(module)[name]) for name in ("list", "dict", "tuple"))
     assert wrappers == carried_parts.wrapper_classes()
+
+
+def test_what_is_loaded_from_a_saved_model_is_known(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.inner = tf.Module()
+    tf.saved_model.save(module, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    assert carried_parts.is_loaded(loaded)
+    assert carried_parts.added_to_loaded(loaded) == {"inner": loaded.inner}
+    assert not carried_parts.is_loaded(loaded.inner)
+    assert not carried_parts.is_loaded(module)
 
 
 def test_a_tf_function_keeps_its_options() -> None:

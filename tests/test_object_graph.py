@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_estimator.errors import BlueprintError
 from keras_estimator.model.carrying.object_graph import ObjectGraph
+from keras_estimator.model.carrying.pickled_graph import read_graph, write_graph
+from keras_estimator.model.carrying.put_together import Assembly
 from keras_estimator.model.carrying.shells import Derived, Part, Target
 
 
@@ -58,3 +64,32 @@ def test_an_error_names_the_shortest_way() -> None:
     given = holder.deep[0]["a"]
     with pytest.raises(BlueprintError, match="closure or default given"):
         graph_of(lambda: given)
+
+
+class LateOnes(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = keras.layers.Dense(1)
+
+    def call(self, x):
+        return self.first(x)
+
+
+def test_what_waits_for_a_checkpoint_is_said_and_its_copies_wait_for_nothing(tmp_path: Path) -> None:
+    x, y = np.ones((1, 2), "float32"), np.ones((1, 1), "float32")
+    model = LateOnes()
+    model.compile("adam", "mse", run_eagerly=True)
+    model.train_on_batch(x, y)
+    assert graph_of(model).waiting() == []
+    saved = tf.train.Checkpoint(model=model).write(str(tmp_path / "saved"))
+    waits = LateOnes()
+    waits.compile("adam", "mse", run_eagerly=True)
+    tf.train.Checkpoint(model=waits).restore(saved).expect_partial()
+    graph = graph_of(waits)
+    said = dict(graph.waiting())
+    assert "_momentums" in said["model.optimizer"]
+    assert "before you restore" in said["model.optimizer"]
+    for copy in (Assembly(dict(enumerate(graph.records))).put_together(), read_graph(write_graph(waits))):
+        assert graph_of(copy).waiting() == []
+        assert not any("Checkpoint" in type(thing).__name__ for thing in graph_of(copy).things)
+        copy.train_on_batch(x, y)

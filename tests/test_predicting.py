@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import keras
@@ -54,6 +55,48 @@ def test_predicting_leaves_hidden_state_as_it_is(run_eagerly: bool, tmp_path: Pa
     predict = found.predictor()
     np.testing.assert_array_equal(predict(X), predict(X))
     assert float(counting.runs) == 0.0
+
+
+def recurrent() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([L.Input(batch_shape=(3, 4, 1)), L.GRU(2, stateful=True)])
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_what_a_batch_leaves_behind_the_next_one_of_the_same_call_reads(run_eagerly: bool, tmp_path: Path) -> None:
+    batches = tf.data.Dataset.from_tensor_slices(X[..., None]).batch(3)
+    model = recurrent()
+    model.run_eagerly = run_eagerly
+    found = ke.model_to_estimator(model, model_dir=tmp_path)
+    expected = recurrent().predict(batches, verbose=0)
+    for _ in range(2):
+        predicted = found.predict(lambda: batches, yield_single_examples=False)
+        ours = np.concatenate([next(iter(batch.values())) for batch in predicted])
+        np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-6)
+    assert not np.any(model.layers[0].states[0])
+
+
+class Drops(L.Dropout):
+    """Drops in predictions too, to tell how certain they are."""
+
+    def call(self, x, training=False):
+        return super().call(x, training=True)
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_predictions_by_chance_differ_and_the_seeds_of_training_stay(run_eagerly: bool, tmp_path: Path) -> None:
+    model = keras.Sequential([L.Input((4,)), Drops(0.5, seed=3)])
+    model.compile("sgd", "mse", run_eagerly=run_eagerly)
+    found = ke.model_to_estimator(model, model_dir=tmp_path)
+    seed = model.layers[0].seed_generator.state
+    before = seed.numpy()
+    predict = found.predictor()
+    drawn = [predict(X), predict(X), np.stack([next(iter(p.values())) for p in found.predict(X)])]
+    assert not any(np.array_equal(*pair) for pair in itertools.combinations(drawn, 2))
+    np.testing.assert_array_equal(seed.numpy(), before)
+    np.testing.assert_array_equal(drawn[0], model.predict(X, verbose=0))
 
 
 def test_the_predictor_uses_the_weights_of_the_time(tmp_path: Path) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import dataclasses
 import functools
+import random
 import threading
 import types
 import weakref
 
+import keras
 import numpy as np
+import pytest
 
 from keras_estimator.model.carrying.object_graph import ObjectGraph
+from keras_estimator.model.carrying.pickled_graph import read_graph, write_graph
 from keras_estimator.model.carrying.put_together import Assembly
 from keras_estimator.model.carrying.shells import Target
 
@@ -20,6 +25,55 @@ def copy_of(thing):
     graph = ObjectGraph(Target.THIS_PROCESS)
     graph.add(thing)
     return Assembly(dict(enumerate(graph.records))).put_together()
+
+
+def by_bytes(thing):
+    return read_graph(write_graph(thing))
+
+
+ways = pytest.mark.parametrize("carry", [copy_of, by_bytes])
+
+
+class Bag(list):
+    """A container of the user."""
+
+
+class Box:
+    pass
+
+
+class Holder(keras.layers.Layer):
+    """Holds a thing in a box: Keras makes its own list or dict of one that is an attribute itself."""
+
+    def __init__(self, held):
+        super().__init__()
+        self.box = Box()
+        self.box.held = held
+        self.box.again = {"as": [held]}
+
+
+SHARED = {
+    "list": lambda: [[1]],
+    "dict": lambda: {"a": [1]},
+    "set": lambda: {1},
+    "deque": lambda: collections.deque([[1]], maxlen=3),
+    "defaultdict": lambda: collections.defaultdict(list, a=[1]),
+    "ordered dict": lambda: collections.OrderedDict(a=[1]),
+    "counter": lambda: collections.Counter("aab"),
+    "bytearray": lambda: bytearray(b"a"),
+    "array": lambda: np.arange(3.0),
+    "array of objects": lambda: np.array([[1], {2}], dtype=object),
+    "array of one element": lambda: np.array(1.0),
+    "array of Python": lambda: array.array("d", [1.0]),
+    "tuple with a list": lambda: ([1], 2),
+    "list of the user": lambda: Bag([[1]]),
+    "namespace": lambda: types.SimpleNamespace(a=[1]),
+    "random generator": lambda: random.Random(1),
+    "variable": lambda: keras.Variable(1.0),
+    "lock": threading.Lock,
+    "partial": lambda: functools.partial(print, [1]),
+    "function": lambda: (lambda held: lambda: held)([1]),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,3 +139,66 @@ def test_a_random_generator_goes_on_where_it_was() -> None:
     generator = np.random.default_rng(3)
     generator.random()
     assert copy_of([generator])[0].random() == generator.random()
+
+
+@ways
+@pytest.mark.parametrize("kind", SHARED)
+def test_what_two_layers_hold_is_one_object_in_their_copies(carry, kind: str) -> None:
+    held = SHARED[kind]()
+    first, second = carry([Holder(held), Holder(held)])
+    assert first.box.held is not held
+    assert first.box.held is second.box.held is first.box.again["as"][0] is second.box.again["as"][0]
+    assert type(first.box.held).__name__ == type(held).__name__
+
+
+@ways
+def test_a_layer_sees_what_another_one_writes_into_their_container(carry) -> None:
+    held = {"rows": collections.deque()}
+    first, second = carry([Holder([held]), Holder([held])])
+    first.box.held[0]["rows"].append(1)
+    assert second.box.held[0]["rows"] == collections.deque([1])
+    assert not held["rows"]
+
+
+@ways
+def test_containers_that_hold_themselves_do_so_in_the_copy(carry) -> None:
+    endless: list = [1]
+    endless.append(endless)
+    table = {"endless": endless}
+    table["me"] = table
+    through = ([],)
+    through[0].append(through)
+    queue = collections.deque([endless])
+    queue.append(queue)
+    objects = np.array([None, 1], dtype=object)
+    objects[0] = objects
+    endless, table, through, queue, objects = carry([endless, table, through, queue, objects])
+    assert endless[1] is endless
+    assert table["me"] is table
+    assert table["endless"] is endless
+    assert through[0][0] is through
+    assert queue[0] is endless
+    assert queue[1] is queue
+    assert objects[0] is objects
+
+
+@ways
+def test_a_dict_that_functions_close_over_is_one_in_the_copy(carry) -> None:
+    seen = {}
+
+    def write(key, value, *, also=seen) -> None:
+        seen[key] = value
+        assert also is seen
+
+    def read(key, held=seen):
+        assert held is seen
+        return seen[key]
+
+    holder = Holder([write])
+    holder.read = read
+    holder.seen_by_method = functools.partial(seen.get, "a")
+    new, new_read = carry([holder, read])
+    assert new.read is new_read
+    new.box.held[0]("a", 2)
+    assert new_read("a") == new.seen_by_method() == 2
+    assert seen == {}

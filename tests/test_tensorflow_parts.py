@@ -28,6 +28,19 @@ def test_a_variable_is_made_again(variable, as_array: bool) -> None:
     np.testing.assert_array_equal(copy.numpy(), original.numpy())
 
 
+@pytest.mark.parametrize("as_array", [False, True])
+@pytest.mark.parametrize("options", [{}, {"synchronization": tf.VariableSynchronization.ON_READ, "trainable": False}])
+def test_a_variable_of_one_strategy_is_read_in_the_scope_of_another(options, as_array: bool) -> None:
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        variable = tf.Variable(3.0, aggregation=tf.VariableAggregation.MEAN, **options)
+    for strategy in (tf.distribute.OneDeviceStrategy("CPU:0"), tf.distribute.MirroredStrategy(["CPU:0"])):
+        with strategy.scope():
+            value = parts.value_of_variable(variable, as_array=as_array)
+            copy = parts.make_variable(value, parts.take_variable(variable))
+        assert copy.numpy() == 3
+    assert parts.value_of_variable(variable, as_array=as_array) == 3
+
+
 def test_a_copy_that_shares_memory_does_not_see_changes() -> None:
     original = tf.Variable(np.zeros((1000, 10), "float32"))
     copy = parts.make_variable(parts.value_of_variable(original, as_array=False), parts.take_variable(original))

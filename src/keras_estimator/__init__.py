@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from keras_estimator.hooks.stopping import NanGuard as NanGuard
     from keras_estimator.hooks.stopping import StopAtStep as StopAtStep
     from keras_estimator.inputs import Arrays as Arrays
-    from keras_estimator.model.carrying.blueprint import Blueprint as Blueprint
+    from keras_estimator.model.blueprint import Blueprint as Blueprint
     from keras_estimator.model.numpy_calls import numpy_on_tensors as numpy_on_tensors
     from keras_estimator.run_config import ModeKeys as ModeKeys
     from keras_estimator.run_config import RunConfig as RunConfig
@@ -85,7 +85,7 @@ _NAMES_BY_MODULE = {
     "hooks.saving": ("CheckpointSaver",),
     "hooks.stopping": ("NanGuard", "StopAtStep"),
     "inputs": ("Arrays",),
-    "model.carrying.blueprint": ("Blueprint",),
+    "model.blueprint": ("Blueprint",),
     "model.numpy_calls": ("numpy_on_tensors",),
     "run_config": ("ModeKeys", "RunConfig"),
 }

@@ -96,6 +96,30 @@ def holdings(model: Any) -> list[Holding]:
     """
     found: list[Holding] = []
     taken: set[str] = set()
+    for place, storage in _walk(model):
+        if storage is not None:
+            path = _unique("/".join(place.path) or "variable", taken)
+            is_raw = not isinstance(place.thing, keras.Variable)
+            found.append(Holding(path, place.thing, place.owner, place.attribute, is_raw))
+    return found
+
+
+def layers_by_path(model: Any) -> dict[str, keras.Layer]:
+    """Return every layer that `model` holds, those that Keras does not track, too.
+
+    Args:
+        model: A Keras model.
+
+    Returns:
+        The layers by paths like those of `holdings`, the outer ones first; the model itself is `""`.
+    """
+    taken: set[str] = set()
+    layers = (place for place, _ in _walk(model) if isinstance(place.thing, keras.Layer))
+    return {_unique("/".join(place.path), taken): place.thing for place in layers}
+
+
+def _walk(model: Any) -> Iterator[tuple[_Place, Any]]:
+    """Yield every object that is reached, once, and the storage of its value if it is a variable."""
     seen: set[int] = set()
     keep_alive: list[Any] = []  # an id is only unique while its object lives
     now: list[_Place] = [_Place(model, (), model, "")]
@@ -108,17 +132,12 @@ def holdings(model: Any) -> list[Holding]:
             continue
         seen.add(key)
         keep_alive.append(place.thing)
-        if storage is not None:
-            path = _unique("/".join(place.path) or "variable", taken)
-            is_raw = not isinstance(place.thing, keras.Variable)
-            found.append(Holding(path, place.thing, place.owner, place.attribute, is_raw))
-            continue
-        if isinstance(place.thing, keras.Variable):
-            continue  # declared, but without a value yet
+        yield place, storage
+        if storage is not None or isinstance(place.thing, keras.Variable):
+            continue  # a Keras variable without storage is declared, but has no value yet
         children = list(_children(place))
         later.extend(child for child in children if _comes_last(child))
         now.extend(reversed([child for child in children if not _comes_last(child)]))
-    return found
 
 
 def _comes_last(place: _Place) -> bool:

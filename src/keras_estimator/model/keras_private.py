@@ -24,6 +24,21 @@ def compiled_as(model: Any) -> Any:
     return model._loss_tracker
 
 
+def takes_training(model: Any) -> bool:
+    """Return whether the `call` of a model has an argument `training`."""
+    return bool(model._call_has_training_arg)
+
+
+def loss_of(model: Any, **parts: Any) -> Any:
+    """Return the loss of a batch as `train_step` gets it: also from a `compute_loss` without `training`."""
+    return model._compute_loss(**parts)
+
+
+def is_decayed(optimizer: Any, variable: Any) -> bool:
+    """Return whether an optimizer's weight decay applies to a variable."""
+    return bool(optimizer._use_weight_decay(variable))
+
+
 def shape_of_half_built(model: keras.Sequential) -> Sequence[int | None] | None:
     """Return the batch shape of a Sequential whose build gave up; None if it is whole, or not begun."""
     first = next(iter(model._layers), None)

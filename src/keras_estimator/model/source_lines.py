@@ -49,3 +49,8 @@ def _assignment(source: str, attribute: str) -> int:
             if name in names:
                 return target.lineno - 1
     return 0
+
+
+def where_defined(function: types.FunctionType) -> str:
+    """Return the line on which a function begins: `"file.py:12"`."""
+    return f"{Path(function.__code__.co_filename).name}:{function.__code__.co_firstlineno}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -126,8 +127,7 @@ class TensorFlowEngine:
             yield
 
     def predict(self, feed: AnyFeed) -> Iterator[Any]:
-        for batch in feed:
-            yield self._predicting(batch)
+        yield from self._predicting.each(feed)
 
     def predict_arrays(self, x: Any) -> Any:
         ports = self.ports
@@ -198,8 +198,10 @@ class TensorFlowEngine:
         """Make the weights, as calling the model would, without data."""
         if all(layer.built for layer in all_layers(self.model)):
             return
-        with numpy_calls.explained(), contextlib.suppress(NotImplementedError):
-            # A model without `call` (a GAN, say) is built by its own train_step.
+        with warnings.catch_warnings(), numpy_calls.explained(), contextlib.suppress(NotImplementedError):
+            # What `call` does not reach (of a GAN, say: it may have no call) is built by the model's own train_step.
+            if type(self.model).train_step is not keras.Model.train_step:
+                warnings.filterwarnings("ignore", r"`build\(\)` was called on layer|.*looks like it has unbuilt state")
             self._predicting.prepare(spec)
         self._state.settle(complete=False)
 
@@ -219,7 +221,9 @@ def _features(spec: Any) -> Any:
 
 def _as_given(fitted: tuple[Any, ...], batch: Any) -> Any:
     """Return a batch in the form it came in, because a train_step of the user's unpacks that."""
-    return fitted if isinstance(batch, tuple | list) or len(fitted) > 1 else fitted[0]
+    if isinstance(batch, tuple | list) or len(fitted) > 1 or isinstance(fitted[0], tuple | list):
+        return fitted  # several inputs in a list of their own would be taken for inputs and labels
+    return fitted[0]
 
 
 def _check_model(model: Any) -> None:

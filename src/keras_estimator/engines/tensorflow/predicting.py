@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ class Predicting:
 
     Args:
         model: The live Keras model.
-        state: Its state; what predicting writes (a counter, say) is put back each time.
+        state: Its state; what predicting writes (a counter, say) is put back each time. Random numbers go on
+            all the same: two calls draw other ones, as in Keras.
         is_eager: Whether steps run in Python, asked at each call.
 
     Attributes:
@@ -30,6 +31,8 @@ class Predicting:
         self._model = model
         self._state = state
         self._is_eager = is_eager
+        self._seeds: set[int] = set()
+        self._drawn: dict[int, Any] = {}  # where each seed is after the last prediction
         self._traced: dict[Any, tuple[Any, Any, list[tf.Variable]]] = {}
         self.spec: Any = None
 
@@ -42,16 +45,28 @@ class Predicting:
         if not self._is_eager():
             self._function(tf.nest.map_structure(_any_batch, _features(spec)))
 
-    def __call__(self, batch: Any) -> Any:
+    def each(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """Yield the outputs for batches; what one of them wrote (the state of a stateful layer), the next one reads."""
+        carried: dict[int, Any] = {}
+        for batch in batches:
+            yield self(batch, carried)
+
+    def __call__(self, batch: Any, carried: dict[int, Any] | None = None) -> Any:
         """Return the outputs for a batch as NumPy arrays; labels in it are ignored."""
         features = _features(batch)
+        carried = {} if carried is None else carried
+        carried |= self._drawn
         if self._is_eager():
             self._state.rehearse(lambda: self.step(features), complete=False)
-            with numpy_calls.eager_too(), self._state.kept(self._state.variables().values()):
-                return _as_numpy(self.step(features))
-        function, written = self._function(tf.nest.map_structure(_spec_of, features))
-        with self._state.kept(written):
-            return _as_numpy(function(features))
+            self._seeds = self._state.seeds()
+            with numpy_calls.eager_too(), self._state.kept(self._state.variables().values(), carried):
+                outputs = _as_numpy(self.step(features))
+        else:
+            function, written = self._function(tf.nest.map_structure(_spec_of, features))
+            with self._state.kept(written, carried):
+                outputs = _as_numpy(function(features))
+        self._drawn = {seed: carried[seed] for seed in self._seeds & carried.keys()}
+        return outputs
 
     def on_arrays(self, x: Any) -> Any:
         """Return the outputs for arrays, as NumPy arrays in the structure the model gives."""
@@ -69,6 +84,7 @@ class Predicting:
             self._state.settle(complete=False)
             self._state.put_averages()
             written = written_variables(function.graph, function.graph.variables)
+            self._seeds = self._state.seeds()
             self._traced[key] = (spec, function, written)
         self.spec = self._traced[key][0]
         return function, written

@@ -18,6 +18,7 @@ from keras_estimator.model.anatomy import holdings
 from keras_estimator.model.keras_private import all_layers, own_as_weight, storage_of
 from keras_estimator.model.source_lines import where_assigned
 
+_SEED_GENERATOR = keras.random.SeedGenerator
 # Another set of metrics does not make another model.
 _METRICS = ("loss_tracker", "compile_metrics", "compile_loss", "metrics")
 
@@ -37,6 +38,10 @@ class ModelState:
         """Return the TensorFlow variables by path."""
         found = {holding.path: _value(holding.variable) for holding in holdings(self._model)}
         return found | dict(self._unreached.values())
+
+    def seeds(self) -> set[int]:
+        """Return the ids of the variables that random numbers are drawn with."""
+        return {id(_value(held.variable)) for held in holdings(self._model) if isinstance(held.owner, _SEED_GENERATOR)}
 
     def note_captured(self, captured: Iterable[tf.Variable]) -> None:
         """Take in variables that a traced step uses; those that no path reaches are saved, and said."""
@@ -160,13 +165,24 @@ class ModelState:
         self._trained = {}
 
     @contextlib.contextmanager
-    def kept(self, written: Iterable[tf.Variable]) -> Iterator[None]:
-        """Give the variables in `written` their present values back at the end."""
+    def kept(self, written: Iterable[tf.Variable], carried: dict[int, Any] | None = None) -> Iterator[None]:
+        """Give the variables in `written` their present values back at the end.
+
+        Args:
+            written: What may be changed meanwhile.
+            carried: Values by id of variable that they have meanwhile; what changed is left here at the end.
+        """
+        carried = {} if carried is None else carried
         before = [(variable, variable.read_value()) for variable in written]
+        for variable, _ in before:
+            if id(variable) in carried:
+                variable.assign(carried[id(variable)])
         try:
             yield
         finally:
             for variable, value in before:
+                if id(variable) in carried or not np.array_equal(variable.numpy(), value.numpy()):
+                    carried[id(variable)] = variable.read_value()
                 variable.assign(value)
 
     def adopt_idle(self) -> list[str]:

@@ -7,6 +7,7 @@ tests/test_carried_parts.py has a test for each.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -33,9 +34,6 @@ STRATEGY_OF_MODEL = "_distribute_strategy"
 # What a restored tf.train.Checkpoint has not yet handed out, with the open reader of its file.
 PENDING_RESTORES = ("_self_unconditional_deferred_dependencies", "_self_name_based_restores")
 
-# Of an optimizer: the place of each variable, by the `_unique_id` of the backend's variable.
-PLACES_OF_VARIABLES = "_trainable_variables_indices"
-
 # Of a graph of layers: its nodes, as texts made of the id of the layer and a number.
 NODES_OF_GRAPH = "_nodes"
 _BETWEEN_ID_AND_NUMBER = "_ib-"
@@ -47,11 +45,41 @@ LAYERS_OF_MODEL = "_layers"
 WRAPPERS_MODULE = "tensorflow.python.trackable.data_structures"
 WRAPPED_LIST, WRAPPED_DICT, WRAPPED_TUPLE = "ListWrapper", "_DictWrapper", "_TupleWrapper"
 
+# Where TensorFlow has the class of the objects that `tf.saved_model.load` returns.
+LOADER_MODULE = "tensorflow.python.saved_model.load"
+_BY_LOADER = frozenset({"signatures", "graph_debug_info", "tensorflow_version", "tensorflow_git_version"})
 
-def storages_by_unique_id(optimizer: Any) -> dict[str, Any]:
-    """Return the backend's variables that an optimizer was built for, by the key it has in its dicts."""
-    storages = [getattr(variable, "_value", variable) for variable in optimizer._trainable_variables]
-    return {unique_id_of(storage): storage for storage in storages}
+
+@functools.lru_cache(maxsize=4096)
+def may_wait(cls: type) -> bool:
+    """Tell whether objects of a class may keep values of a restored checkpoint for parts that are not there yet."""
+    return hasattr(cls, "_maybe_initialize_trackable")
+
+
+def waits_for(thing: Any) -> list[str]:
+    """Return the names of the parts for which a trackable object keeps values of a restored checkpoint.
+
+    Args:
+        thing: Any object.
+
+    Returns:
+        Names, such as `_momentums`; none if it waits for nothing.
+    """
+    try:
+        attributes = object.__getattribute__(thing, "__dict__")
+    except AttributeError:
+        return []
+    return [str(name) for pending in PENDING_RESTORES for name in attributes.get(pending, ())]
+
+
+def is_loaded(thing: Any) -> bool:
+    """Tell whether an object is what `tf.saved_model.load` returns; its class is made anew by each call."""
+    return type(thing).__module__ == LOADER_MODULE and hasattr(thing, "tensorflow_version")
+
+
+def added_to_loaded(loaded: Any) -> dict[str, Any]:
+    """Return the attributes of what `tf.saved_model.load` returned that are not TensorFlow's records about it."""
+    return {name: value for name, value in vars(loaded).items() if name not in _BY_LOADER and name[:6] != "_self_"}
 
 
 def parse_node_text(text: str) -> tuple[int, str] | None:
@@ -78,7 +106,7 @@ def layers_of_graph(graph: Any) -> list[Any]:
 
 
 def unique_id_of(variable: Any) -> str:
-    """Return the name by which an optimizer finds a variable of TensorFlow, as `Optimizer._var_key` does."""
+    """Return the text by which an optimizer keys its dicts and sets of variables, as `Optimizer._var_key` does."""
     if hasattr(variable, "_distributed_container"):
         variable = variable._distributed_container() or variable
     unique_id: str = variable._unique_id
@@ -109,6 +137,11 @@ def inner_table_of(table: Any) -> Any:
 def hash_buckets_of(table: Any) -> tuple[int, Any]:
     """Return how many buckets a `StaticVocabularyTable` hashes unknown words into, and the type of its keys."""
     return table._num_oov_buckets, table._key_dtype
+
+
+def owner_of_handle(handle: Any) -> Any:
+    """Return the variable or table that a handle belongs to; None if it is gone."""
+    return getattr(handle, "_parent_trackable", lambda: None)()
 
 
 def reserved_keys_of(table: Any) -> tuple[Any, Any]:

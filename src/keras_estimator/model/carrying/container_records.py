@@ -12,16 +12,22 @@ from typing import Any
 from keras_estimator.model.carrying import carried_parts
 from keras_estimator.model.carrying.shells import Record, Target
 
+_WITHOUT_ATTRIBUTES = frozenset({list, dict, set, collections.deque, collections.defaultdict})
 DICT_VIEWS = {type({}.keys()): "keys", type({}.values()): "values", type({}.items()): "items"}
 
 
 def with_attributes(record: Record, thing: Any) -> Record:
     """Add what an object has in its `__dict__` and in slots to its record."""
+    if type(thing) in _WITHOUT_ATTRIBUTES:
+        return record
     try:
         record.attributes = dict(object.__getattribute__(thing, "__dict__"))
     except AttributeError:
         record.attributes = {}
-    for cls, name, member in _slots_of(type(thing)):  # type: ignore[arg-type]  # a class can be hashed
+    for name in carried_parts.PENDING_RESTORES:
+        if name in record.attributes:  # they hold the open file of a checkpoint
+            record.attributes[name] = type(record.attributes[name])()
+    for cls, name, member in slots_of(type(thing)):  # type: ignore[arg-type]  # a class can be hashed
         try:
             record.slots.append((cls, name, member.__get__(thing)))
         except AttributeError:
@@ -30,7 +36,8 @@ def with_attributes(record: Record, thing: Any) -> Record:
 
 
 @functools.lru_cache(maxsize=4096)
-def _slots_of(cls: type) -> list[tuple[type, str, Any]]:
+def slots_of(cls: type) -> list[tuple[type, str, Any]]:
+    """Return the slots of a class: the base that has it, its name, and what reads and writes it."""
     members = [(base, vars(base)) for base in cls.__mro__ if "__slots__" in vars(base)]
     return [
         (base, name, member)

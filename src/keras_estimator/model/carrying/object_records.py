@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from keras_estimator.model.carrying import carried_parts, tensorflow_parts
-from keras_estimator.model.carrying.container_records import with_attributes
+from keras_estimator.model.carrying.container_records import take_dict, take_set, take_wrapper, with_attributes
 from keras_estimator.model.carrying.shells import Derived, NotCarriedError, Record, Strategy, Target
 
 RLOCK = type(threading.RLock())
@@ -38,6 +38,8 @@ def take_object(thing: Any, to: Target) -> Record | None:
     instead = tensorflow_parts.why_not_carried(thing)
     if instead is not None:
         raise NotCarriedError(instead)
+    if carried_parts.is_loaded(thing):
+        return _take_saved_model(thing)
     cls = type(thing)
     if not _has_plain_layout(cls):
         return _take_by_reduction(thing)
@@ -45,13 +47,23 @@ def take_object(thing: Any, to: Target) -> Record | None:
     if isinstance(thing, keras.Layer):
         _leave_out_of_layer(record, thing)
     elif isinstance(thing, keras.optimizers.Optimizer):
-        _key_by_variables(record, thing)
+        _key_by_variables(record)
     if hasattr(cls, "operations") and carried_parts.NODES_OF_GRAPH in record.attributes:
         _name_nodes(record, thing)
-    for name in carried_parts.PENDING_RESTORES:
-        if name in record.attributes:
-            record.attributes[name] = type(record.attributes[name])()
     return record
+
+
+def _take_saved_model(thing: Any) -> Record:
+    """Take a loaded SavedModel: it is saved and loaded again, and its parts are found in it by their names."""
+    # Lists and dicts are carried like others: what somebody put into them since then is not saved with it.
+    inside = [
+        (part, Record("inside a saved model", way, items=[thing], always_new=False))
+        for way, part in tensorflow_parts.parts_of_saved_model(thing)
+        if not isinstance(part, carried_parts.wrapper_classes())
+    ]
+    ids = {id(part) for part, _ in inside}
+    added = {name: value for name, value in carried_parts.added_to_loaded(thing).items() if id(value) not in ids}
+    return Record("saved model", thing, attributes=added, inside=inside)
 
 
 def _has_plain_layout(cls: type) -> bool:
@@ -80,12 +92,23 @@ def _is_symbol(thing: Any) -> bool:
     return tensorflow_parts.kind_of(type(thing)) == "tensor" and not tensorflow_parts.has_value(thing)
 
 
-def _key_by_variables(record: Record, optimizer: Any) -> None:
-    places = record.attributes.get(carried_parts.PLACES_OF_VARIABLES)
-    if places:
-        storages = carried_parts.storages_by_unique_id(optimizer)
-        pairs = [(Derived("unique id", storages[k]) if k in storages else k, v) for k, v in places.items()]
-        record.attributes[carried_parts.PLACES_OF_VARIABLES] = Record("dict", dict, pairs=pairs)
+def _key_by_variables(record: Record) -> None:
+    """Key the dicts and sets of an optimizer by variables: it keys them by texts that are another one for each copy."""
+    for name, held in record.attributes.items():
+        if isinstance(held, dict | set) and any(type(key) is str for key in held):
+            record.attributes[name] = taken = _taker(type(held))(held, Target.THIS_PROCESS)
+            taken.pairs = [(_named(key), value) for key, value in taken.pairs]
+            if taken.kind == "set":
+                taken.items = [_named(key) for key in taken.items]
+
+
+def _taker(cls: type) -> Any:
+    # What TensorFlow wraps around a dict says of itself that it is one.
+    return take_wrapper if cls in carried_parts.wrapper_classes() else take_dict if issubclass(cls, dict) else take_set
+
+
+def _named(key: Any) -> Any:
+    return Derived("unique id", key) if type(key) is str else key
 
 
 def _name_nodes(record: Record, graph: Any) -> None:

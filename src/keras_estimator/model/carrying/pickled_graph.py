@@ -16,15 +16,15 @@ from typing import Any
 
 from keras_estimator.errors import BlueprintError
 from keras_estimator.model.anatomy import names_in
-from keras_estimator.model.carrying import tensorflow_parts
+from keras_estimator.model.carrying import bytes_head, tensorflow_parts
 from keras_estimator.model.carrying.installed_code import is_library, modules_of_the_user
-from keras_estimator.model.carrying.object_graph import ObjectGraph
+from keras_estimator.model.carrying.object_graph import ObjectGraph, no_garbage_collection
 from keras_estimator.model.carrying.put_together import Assembly
 from keras_estimator.model.carrying.shells import Derived, Part, Record, Strategy, Target
 from keras_estimator.model.carrying.taking_apart import take_apart
 
 # They hold numbers and no code, so each is written on its own and given free at once.
-_HEAVY = frozenset({"variable", "array", "tensor", "table", "copied"})
+_HEAVY = frozenset({"variable", "array", "tensor", "table", "copied", "saved model"})
 # What pickle writes itself wherever it is mentioned, if it has no record.
 _WRITTEN_BY_PICKLE = frozenset(
     "list dict set frozenset tuple deque array objects copied function cell method partial exception".split()
@@ -32,11 +32,13 @@ _WRITTEN_BY_PICKLE = frozenset(
 # Immutable objects cannot be mentioned by number before they are whole.
 _NEVER_BY_NUMBER = frozenset(
     {"tuple", "frozenset", "method", "own method", "built-in method", "view", "cached function", "weak reference"}
+    | {"inside a saved model"}
 )
 _NO_RECORD = frozenset(
     {type(None), bool, int, float, str, bytes, type, tuple, types.CodeType, pickle.PickleBuffer}
     | {Part, Derived, Strategy}
 )
+_BUILT_IN_CONTAINERS = frozenset({list, dict, set, frozenset})
 _BY_VALUE = threading.RLock()
 
 
@@ -52,10 +54,11 @@ def write_graph(root: Any) -> bytes:
     Raises:
         BlueprintError: Something in it cannot be carried.
     """
-    graph = ObjectGraph(Target.ANOTHER_PROCESS)
-    graph.add(root)
     file = io.BytesIO()
-    with _by_value():
+    bytes_head.begin(file)
+    with _by_value(), no_garbage_collection():
+        graph = ObjectGraph(Target.ANOTHER_PROCESS)
+        graph.add(root)
         try:
             _Writer(graph, file).write()
         except (TypeError, pickle.PicklingError, AttributeError, RecursionError) as error:
@@ -65,7 +68,7 @@ def write_graph(root: Any) -> bytes:
                 expected="functions and classes whose globals, defaults and class attributes can be pickled",
                 fix="make that object inside the function that uses it",
             ) from error
-    return file.getvalue()
+    return bytes_head.finish(file)
 
 
 def read_graph(data: bytes) -> Any:
@@ -76,10 +79,27 @@ def read_graph(data: bytes) -> Any:
 
     Returns:
         A new object on each call.
+
+    Raises:
+        BlueprintError: The bytes are something else, or damaged, or this process lacks what they name.
     """
-    file = io.BytesIO(data)
+    file = bytes_head.body_of(data)
     records: dict[int, Record] = {}
     assembly = Assembly(records)
+    try:
+        with no_garbage_collection():
+            _read_records(file, records, assembly)
+            return assembly.put_together()
+    except (ImportError, AttributeError, LookupError, EOFError, pickle.UnpicklingError) as error:
+        raise BlueprintError(
+            "a model cannot be put together from the bytes of a blueprint",
+            found=f"{type(error).__name__}: {error}",
+            expected="the packages of the process that made the bytes, in the same versions",
+            fix="install them here, or make the bytes anew: Blueprint.of(model).to_bytes()",
+        ) from error
+
+
+def _read_records(file: io.BytesIO, records: dict[int, Record], assembly: Assembly) -> None:
     for _ in range(pickle.load(file)):
         number, kind, source = pickle.load(file)
         records[number] = Record(kind, source)
@@ -93,7 +113,6 @@ def read_graph(data: bytes) -> Any:
             continue
         record = records.setdefault(number, Record(kind, source))
         record.attributes, record.slots, record.items, record.pairs = parts
-    return assembly.put_together()
 
 
 def _reader(file: io.BytesIO, records: dict[int, Record], assembly: Assembly) -> pickle.Unpickler:
@@ -136,7 +155,8 @@ class _Writer:
         self._file = file
         self._written_heavy: set[int] = set()
         self._forms: dict[int, tuple[Any, ...]] = {}
-        self._patterns: set[int] = set()  # ids of functions that stand for one with a record
+        self._patterns: dict[Any, types.FunctionType] = {}
+        self._ids_of_patterns: set[int] = set()
         self._names: set[str] = set()
         self._modules: dict[str, tuple[types.ModuleType, set[str]]] = {}
         self._now: Any = None  # what is written as it is, although it has a record
@@ -171,14 +191,15 @@ class _Writer:
         if number in self._written_heavy:
             return ("given", None, ())
         if number not in self._forms:
-            form = _form(self._graph.records[number])
-            if form[0] == "function":
-                count = len(form[1].__defaults__ or ())
+            kind, source, cells = _form(self._graph.records[number])
+            if kind == "function":
+                # Keras makes two of the same functions for each layer: one pattern does for all of them.
+                source = self._patterns.setdefault(_same_pattern(source), source)
+                count = len(source.__defaults__ or ())
                 cells = tuple(part.number for part in self._graph.records[number].items[count:])
-                form = (*form[:2], cells)
-                self._patterns.add(id(form[1]))
-                self._names.update(names_in(form[1].__code__))
-            self._forms[number] = form
+                self._ids_of_patterns.add(id(source))
+                self._names.update(names_in(source.__code__))
+            self._forms[number] = kind, source, cells
         return self._forms[number]
 
     def _read_of_modules(self) -> Iterator[tuple[types.ModuleType, dict[str, Any]]]:
@@ -192,7 +213,7 @@ class _Writer:
     def _mention(self, thing: Any) -> Any:
         """Return how an object is mentioned; None if pickle writes it where it is."""
         cls = type(thing)
-        if cls in _NO_RECORD or thing is self._now or id(thing) in self._patterns:
+        if cls in _NO_RECORD or thing is self._now or id(thing) in self._ids_of_patterns:
             return None
         number = self._graph.number_of(thing)
         if number is None:
@@ -219,14 +240,27 @@ class _Writer:
                     return types.ModuleType, (thing.__name__,)
                 if isinstance(thing, types.FunctionType):
                     writer._names.update(names_in(thing.__code__))
-                return super().reducer_override(thing)
+                reduced = super().reducer_override(thing)
+                return _with_slots(thing, reduced) if isinstance(thing, type) else reduced
 
         return Pickler(self._file, protocol=pickle.HIGHEST_PROTOCOL)
 
 
+def _with_slots(cls: type, reduced: Any) -> Any:
+    """Give a class that is written by value its slots; cloudpickle makes attributes in a dict of them."""
+    if "__slots__" not in vars(cls) or not isinstance(reduced, tuple):
+        return reduced
+    make, (metaclass, name, bases, namespace, *identity), (attributes, slots), *rest = reduced
+    own = {name for name, member in vars(cls).items() if isinstance(member, types.MemberDescriptorType)}
+    also = {"__dict__", "__weakref__"} & vars(cls).keys()
+    namespace = namespace | {"__slots__": tuple(sorted(own | also))}
+    attributes = {name: value for name, value in attributes.items() if name not in own}
+    return make, (metaclass, name, bases, namespace, *identity), (attributes, slots), *rest
+
+
 def _needs_a_record(thing: Any) -> bool:
     cls = type(thing)
-    if isinstance(thing, type | types.ModuleType | types.FunctionType):
+    if cls in _BUILT_IN_CONTAINERS or isinstance(thing, type | types.ModuleType | types.FunctionType):
         return False
     if is_library(cls.__module__) and vars(object)["__reduce__"] is not cls.__reduce__ and not _is_state(cls):
         return False  # its library knows how to pickle it
@@ -252,6 +286,8 @@ def _form(record: Record) -> tuple[str, Any, tuple[int, ...]]:
         return kind, tensorflow_parts.take_tensor(source), ()
     if kind == "table":
         return kind, tensorflow_parts.take_table(source), ()
+    if kind == "saved model":
+        return kind, tensorflow_parts.take_saved_model(source), ()
     if kind in {"array", "copied"}:
         return "given", source, ()
     if kind == "function":
@@ -267,3 +303,11 @@ def _pattern(function: types.FunctionType) -> types.FunctionType:
     pattern.__qualname__, pattern.__module__ = function.__qualname__, function.__module__
     pattern.__doc__, pattern.__annotations__ = function.__doc__, dict(function.__annotations__)
     return pattern
+
+
+def _same_pattern(pattern: types.FunctionType) -> tuple[Any, ...]:
+    """Return what two patterns have in common if one can stand for the other."""
+    names = (pattern.__name__, pattern.__qualname__, pattern.__module__, pattern.__doc__)
+    annotations = tuple((name, id(value)) for name, value in pattern.__annotations__.items())
+    counts = (len(pattern.__defaults__ or ()), len(pattern.__closure__ or ()))
+    return (id(pattern.__code__), id(pattern.__globals__), names, annotations, counts)

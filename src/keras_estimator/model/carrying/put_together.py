@@ -127,10 +127,7 @@ class Assembly:
             made.__kwdefaults__ = {name: self.part(part) for _, name, part in record.slots} or None
         elif record.kind != "variable":
             for cls, name, part in record.slots:
-                if name in cls.__dict__:
-                    cls.__dict__[name].__set__(made, self.part(part))
-                else:  # cloudpickle makes classes without their slots; they have a dict instead
-                    object.__getattribute__(made, "__dict__")[name] = self.part(part)
+                cls.__dict__[name].__set__(made, self.part(part))
         if record.attributes:
             held = object.__getattribute__(made, "__dict__")
             for name, part in record.attributes.items():
@@ -244,6 +241,9 @@ _ALLOCATE: dict[str, Callable[[Any], Any]] = {
         source if isinstance(source, dict) else tensorflow_parts.take_table(source)
     ),
     "tf.function": lambda source: tensorflow_parts.shell_of_function(source[0]),
+    "saved model": lambda source: tensorflow_parts.make_saved_model(
+        source if isinstance(source, dict) else tensorflow_parts.take_saved_model(source)
+    ),
 }
 _MADE_WHOLE: dict[str, Callable[[Any, list[Any]], Any]] = {
     "tuple": _tuple,
@@ -255,6 +255,7 @@ _MADE_WHOLE: dict[str, Callable[[Any, list[Any]], Any]] = {
     "weak reference": lambda source, items: weakref.ref(items[0]),
     "cached function": lambda options, items: functools.lru_cache(**options)(items[0]),
     "wrapped tuple": lambda cls, items: cls(items[0]),
+    "inside a saved model": lambda way, items: tensorflow_parts.part_of_saved_model(items[0], way),
 }
 _FILL: dict[str, Callable[[Assembly, Any, Record], None]] = {
     "list": _fill_with(list.extend),

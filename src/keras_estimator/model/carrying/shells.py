@@ -7,6 +7,9 @@ import enum
 from collections.abc import Iterator
 from typing import Any
 
+# Most parts of a model are such values: they hold nothing, and are shared.
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, type})
+
 
 class Target(enum.Enum):
     """Where a copy is made."""
@@ -35,6 +38,7 @@ class Record:
         pairs: What it holds by keys.
         always_new: Whether it is made anew even if nothing in it is.
         written: Parts that are state although they do not look it: variables that a function assigns.
+        inside: Objects that come into being together with it, each with the record that finds it in the copy.
     """
 
     kind: str
@@ -45,18 +49,28 @@ class Record:
     pairs: list[tuple[Any, Any]] = dataclasses.field(default_factory=list)
     always_new: bool = True
     written: list[Any] = dataclasses.field(default_factory=list)
+    inside: list[tuple[Any, Record]] = dataclasses.field(default_factory=list)
 
     def parts(self) -> Iterator[tuple[str, Any, Any]]:
-        """Yield each part: the way to it (`"attribute"`, `"item"`, `"key"`, `"value"`), its name there, itself."""
+        """Yield each part that may hold others: the way to it, its name there, itself.
+
+        The way is `"attribute"`, `"item"`, `"key"` or `"value"`.
+        """
+        plain = _PLAIN
         for name, part in self.attributes.items():
-            yield "attribute", name, part
+            if type(part) not in plain:
+                yield "attribute", name, part
         for _, name, part in self.slots:
-            yield "attribute", name, part
+            if type(part) not in plain:
+                yield "attribute", name, part
         for place, part in enumerate(self.items):
-            yield "item", place, part
+            if type(part) not in plain:
+                yield "item", place, part
         for key, part in self.pairs:
-            yield "key", key, key
-            yield "value", key, part
+            if type(key) not in plain:
+                yield "key", key, key
+            if type(part) not in plain:
+                yield "value", key, part
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,6 +79,9 @@ class Part:
 
     number: int
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Part, (self.number,)  # there are tens of thousands; the way of a dataclass is slow
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Derived:
@@ -72,7 +89,8 @@ class Derived:
 
     Attributes:
         how: `"id"`, `"unique id"` or `"node"`.
-        of: The object; a `Part` in a finished graph.
+        of: The object; a `Part` in a finished graph. Before, also a text that is a unique id of a variable if
+            there is one by it, and is itself if there is none.
         place: For a node, which of the calls of the layer it is.
     """
 

@@ -68,9 +68,10 @@ def take_apart(thing: Any, to: Target) -> Record | None:
         NotCarriedError: It belongs to this process.
     """
     cls = type(thing)
-    if cls not in _TAKER_OF:
-        _TAKER_OF[cls] = taker_of(cls)
-    record: Record | None = _TAKER_OF[cls](thing, to)
+    taker = _TAKER_OF.get(cls)
+    if taker is None:
+        taker = _TAKER_OF[cls] = taker_of(cls)
+    record: Record | None = taker(thing, to)
     return record
 
 

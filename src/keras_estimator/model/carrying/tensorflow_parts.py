@@ -6,6 +6,11 @@ strategy a variable becomes one of that strategy.
 
 from __future__ import annotations
 
+import functools
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -17,6 +22,7 @@ _STATIC_TABLE = tf.lookup.StaticHashTable
 _GROWING_TABLE = tf.lookup.experimental.MutableHashTable
 _DENSE_TABLE = tf.lookup.experimental.DenseHashTable
 _VOCABULARY_TABLE = tf.lookup.StaticVocabularyTable
+_CONCRETE = tf.types.experimental.ConcreteFunction
 _KINDS: dict[str, tuple[type, ...]] = {
     "variable": (tf.Variable,),
     "tensor": (tf.Tensor,),
@@ -30,11 +36,17 @@ _KINDS: dict[str, tuple[type, ...]] = {
 _NOT_CARRIED: tuple[tuple[type, str], ...] = (
     (tf.Graph, "build the graph where it is used, with tf.function"),
     (tf.Operation, "build the graph where it is used, with tf.function"),
-    (tf.types.experimental.ConcreteFunction, "keep the tf.function (or the path of the SavedModel) and trace it anew"),
+    (_CONCRETE, "keep its tf.function instead, or also the object that tf.saved_model.load returned"),
     (tf.data.Iterator, "keep the dataset, and make the iterator where it is read"),
     (tf.summary.SummaryWriter, "open the writer where it is written to"),
     (tf.saved_model.experimental.TrackableResource, "make the resource in `build`"),
 )
+
+
+def version() -> str:
+    """Return the version of TensorFlow."""
+    found: str = tf.__version__
+    return found
 
 
 def kind_of(cls: type) -> str:
@@ -103,7 +115,36 @@ def take_variable(variable: Any) -> dict[str, Any]:
 
 def value_of_variable(variable: Any, *, as_array: bool) -> Any:
     """Read a variable: as a NumPy array, or as a tensor that shares its memory until one of them changes."""
-    return variable.numpy() if as_array else tf.convert_to_tensor(variable)
+    read = variable.numpy if as_array else functools.partial(tf.convert_to_tensor, variable)
+    made_under = getattr(variable, "distribute_strategy", None)
+    if made_under is None or not tf.distribute.has_strategy() or made_under is tf.distribute.get_strategy():
+        return read()
+    # A variable of one strategy cannot be read in the scope of another; a scope holds for its own thread only.
+    with ThreadPoolExecutor(1) as outside:
+        return outside.submit(read).result()
+
+
+def keep_value(thing: Any) -> Callable[[], object] | None:
+    """Keep the value of a variable or of a table that can grow.
+
+    Args:
+        thing: Any object.
+
+    Returns:
+        What puts the value back; None if the object has none that could change.
+    """
+    if isinstance(thing, tf.Variable):
+        value = value_of_variable(thing, as_array=False)
+        return functools.partial(thing.assign, value)
+    if isinstance(thing, _GROWING_TABLE | _DENSE_TABLE):
+        kept = take_table(thing)
+        return functools.partial(_put_back, thing, kept)
+    return None
+
+
+def _put_back(table: Any, kept: dict[str, Any]) -> None:
+    table.remove(make_tensor(*take_table(table)["keys"]))
+    table.insert(make_tensor(*kept["keys"]), make_tensor(*kept["values"]))
 
 
 def make_variable(value: Any, made: dict[str, Any]) -> Any:
@@ -143,6 +184,58 @@ def take_tensor(tensor: Any) -> tuple[Any, Any]:
 def make_tensor(array: Any, dtype: Any) -> Any:
     """Make the tensor that `take_tensor` took apart."""
     return tf.constant(array, dtype=dtype)
+
+
+def parts_of_saved_model(loaded: Any) -> list[tuple[tuple[str, ...], Any]]:
+    """Return the variables, functions and other objects in a loaded SavedModel.
+
+    Args:
+        loaded: What `tf.saved_model.load` returned.
+
+    Returns:
+        Each with the names that lead to it.
+    """
+    found: list[tuple[tuple[str, ...], Any]] = [((), loaded)]
+    seen = {id(loaded)}
+    for way, thing in found:  # it grows
+        for name, part in _children(thing).items():
+            if id(part) not in seen:
+                seen.add(id(part))
+                found.append(((*way, name), part))
+    return found[1:]
+
+
+def part_of_saved_model(loaded: Any, way: tuple[str, ...]) -> Any:
+    """Return what `parts_of_saved_model` found by this way, in another loaded one."""
+    for name in way:
+        loaded = _children(loaded)[name]
+    return loaded
+
+
+def _children(thing: Any) -> dict[str, Any]:
+    inside: dict[str, Any] = dict(tf.train.TrackableView(thing).children(thing))
+    if isinstance(thing, Mapping):  # the signatures are no children
+        functions = {name: part for name, part in thing.items() if isinstance(part, _CONCRETE)}
+        inside.update(functions)
+    return inside
+
+
+def take_saved_model(loaded: Any) -> dict[str, bytes]:
+    """Return the files of a loaded SavedModel, with the values that its variables have now."""
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(loaded, folder, signatures=loaded.signatures)
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def make_saved_model(files: dict[str, bytes]) -> Any:
+    """Load the SavedModel that `take_saved_model` took apart, in the current scope."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return tf.saved_model.load(folder)
 
 
 def take_table(table: Any) -> dict[str, Any]:

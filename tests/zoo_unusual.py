@@ -1,4 +1,4 @@
-"""More kinds of models that a copy must get right: what people build besides the cases that Keras documents."""
+"""Kinds of models with unusual parts: GANs, Python objects of every kind, shared, nested, deep, stateful."""
 
 import collections
 import dataclasses
@@ -12,26 +12,25 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from carried_zoo import (
-    _EMBEDDED,
-    _IDS,
-    _X,
+from zoo_parts import (
+    IDS,
+    ROWS,
+    SEQUENCE,
+    SERVING_CHANGES,
     WORDS,
-    Cell,
-    Counts,
-    Looks,
-    Subclassed,
-    Swish,
-    _strings,
+    Kind,
+    L,
+    X,
     batches,
     compiled,
+    functional,
     kind,
     mlp,
     of_layer,
+    sequential,
 )
-from zoo import ROWS, Kind
-
-L = keras.layers
+from zoo_table_layers import Counts, Swish
+from zoo_table_models import Subclassed
 
 
 class Rivals(keras.Model):
@@ -174,19 +173,15 @@ SCALE = tf.Variable(0.5, trainable=False)
 
 
 def _reads_a_layer_by_a_global_name() -> keras.Model:
-    shared = SHARED if not SHARED.built else L.Dense(8)
-    globals()["SHARED"] = shared
+    globals()["SHARED"] = L.Dense(8)
     return mlp(L.Lambda(lambda x: x @ SHARED.kernel[:, :8]) if False else L.Lambda(lambda x: SHARED(x) * SCALE))
 
 
-def _row(depth: int, functional: bool) -> keras.Model:
-    if not functional:
-        return compiled(keras.Sequential([L.Input((6,)), *(L.Dense(2) for _ in range(depth)), L.Dense(1)]))
-    given = x = keras.Input((6,))
+def _deep(x: Any) -> Any:
     shared = L.Dense(6)
-    for _ in range(depth):
+    for _ in range(12):
         x = shared(x)
-    return compiled(keras.Model(given, L.Dense(1)(x)))
+    return L.Dense(1)(x)
 
 
 def _attention() -> keras.Model:
@@ -220,67 +215,46 @@ def _gan() -> keras.Model:
     return model
 
 
-_LOSS_SCALE = keras.optimizers.LossScaleOptimizer
-_SEQUENCE = batches(np.repeat(_X[:, None], 5, 1))
+def _text(words: Any) -> Any:
+    words = L.TextVectorization(output_sequence_length=2, vocabulary=["a", "b"])(words)
+    return L.Dense(1)(L.Flatten()(L.Embedding(9, 4)(words)))
+
+
+_SAID_OF_STATEFUL = {"exports": "batches of just 16 rows|serving changes the model"}
+_NO_CALL = "Keras cannot: the model has neither call nor test_step nor predict_step"
+_SEQUENCES = batches(SEQUENCE)
+_LEFT_RIGHT = {"left": X, "right": X[::-1].copy()}
+_OF_A_GAN = dict.fromkeys(("evaluates", "predicts", "exports"), _NO_CALL) | {
+    "loss_of_a_pass": "the step does not update Keras's tracker of the loss: Keras says 0.0, we give the last batch's"
+}
 KINDS: dict[str, Kind] = {
-    "gan": kind(_gan),
+    "gan": kind(_gan, exceptions=_OF_A_GAN),
     "everything": of_layer(Everything),
     "nonlocal_count": of_layer(NonlocalCount),
     "vae": kind(lambda: compiled(VAE())),
     "wrapper": of_layer(lambda: SpectralMean(L.Dense(8))),
     "global_layer": kind(_reads_a_layer_by_a_global_name),
-    "deep_sequential": kind(lambda: _row(40, functional=False)),
-    "attention": kind(_attention, batches(_IDS)),
-    "stateful_rnn": kind(_stateful, _SEQUENCE),
-    "bidirectional": kind(
-        lambda: compiled(keras.Sequential([L.Input((5, 6)), L.Bidirectional(L.LSTM(3)), L.Dense(1)])), _SEQUENCE
-    ),
+    "deep_sequential": kind(lambda: sequential(L.Input((6,)), *(L.Dense(2) for _ in range(20)), L.Dense(1))),
+    "deep_sharing": kind(lambda: functional(_deep)),
+    "attention": kind(_attention, batches(IDS)),
+    "stateful_rnn": kind(_stateful, batches(SEQUENCE, whole=True), says=_SAID_OF_STATEFUL),
+    "bidirectional": kind(lambda: sequential(L.Input((5, 6)), L.Bidirectional(L.LSTM(3)), L.Dense(1)), _SEQUENCES),
     "nested": kind(_nested),
-    "siamese": kind(_siamese, batches({"left": _X, "right": _X[::-1].copy()}, np.ones((ROWS, 1), "float32"))),
-    "loss_scale": kind(lambda: mlp(optimizer=_LOSS_SCALE(keras.optimizers.Adam(0.01), dynamic_growth_steps=2))),
-    "accumulated": kind(lambda: mlp(optimizer=keras.optimizers.SGD(0.1, momentum=0.9, gradient_accumulation_steps=2))),
-    "average_and_decay": kind(
-        lambda: mlp(
-            optimizer=keras.optimizers.AdamW(
-                keras.optimizers.schedules.ExponentialDecay(0.05, 3, 0.5), use_ema=True, ema_overwrite_frequency=2
-            )
-        )
-    ),
-    "constraint_and_regularizer": of_layer(lambda: L.Dense(8, kernel_constraint="max_norm", kernel_regularizer="l2")),
-    "two_custom": kind(lambda: mlp(Swish(1.0), Counts(2), Swish(0.5))),
+    "siamese": kind(_siamese, batches(_LEFT_RIGHT, np.ones((ROWS, 1), "float32"))),
+    "two_custom": kind(lambda: mlp(Swish(1.0), Counts(2), Swish(0.5)), says=SERVING_CHANGES),
     "hashed_and_encoded": kind(
-        lambda: compiled(
-            keras.Sequential(
-                [L.Input((6,), dtype="int64"), L.Hashing(5), L.CategoryEncoding(5, output_mode="count"), L.Dense(1)]
-            )
+        lambda: sequential(
+            L.Input((6,), dtype="int64"), L.Hashing(5), L.CategoryEncoding(5, output_mode="count"), L.Dense(1)
         ),
-        batches(_IDS),
+        batches(IDS),
     ),
     "integer_lookup": kind(
-        lambda: compiled(
-            keras.Sequential([L.Input((6,), dtype="int64"), L.IntegerLookup(vocabulary=[1, 2]), L.Embedding(4, 2)])
-        ),
-        batches(_IDS, np.zeros((ROWS, 6, 2), "float32")),
+        lambda: sequential(L.Input((6,), dtype="int64"), L.IntegerLookup(vocabulary=[1, 2]), L.Embedding(4, 2)),
+        batches(IDS, np.zeros((ROWS, 6, 2), "float32")),
     ),
-    "text_vectorization": kind(
-        _strings(lambda: L.TextVectorization(output_sequence_length=2, vocabulary=["a", "b"]), _EMBEDDED),
-        batches(WORDS),
-    ),
-    "string_lookup": kind(
-        _strings(lambda: L.StringLookup(vocabulary=["a", "b", "c"]), _EMBEDDED[:1] + _EMBEDDED[2:]), batches(WORDS)
-    ),
-    "custom_cell": kind(
-        lambda: compiled(keras.Sequential([L.Input((5, 6)), L.RNN(Cell(4)), L.Dense(1)])),
-        batches(np.repeat(_X[:, None], 5, 1)),
-    ),
-    "lookup_table": kind(
-        lambda: compiled(keras.Sequential([L.Input((6,), dtype="int64"), Looks(), L.Embedding(4, 2), L.LSTM(1)])),
-        batches(_IDS),
-    ),
+    "text_vectorization": kind(lambda: functional(_text, (), "string"), batches(WORDS)),
     "random_image": kind(
-        lambda: compiled(
-            keras.Sequential([L.Input((6, 6, 1)), L.RandomFlip(), L.RandomRotation(0.1), L.Flatten(), L.Dense(1)])
-        ),
-        batches(np.repeat(_X[:, :, None, None], 6, 2)),
+        lambda: sequential(L.Input((6, 6, 1)), L.RandomFlip(), L.RandomRotation(0.1), L.Flatten(), L.Dense(1)),
+        batches(np.repeat(X[:, :, None, None], 6, 2)),
     ),
 }

@@ -1,0 +1,1 @@
+"""What a model computes: traced, hashed, probed; the model is left as it was."""

@@ -1,0 +1,156 @@
+"""Try a model out: what it holds, answers and learns, as plain values that two processes can compare."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_estimator.errors import BlueprintError
+from keras_estimator.model import half_built, keras_private, numpy_calls
+from keras_estimator.model.anatomy import holdings
+from keras_estimator.model.computation.fingerprint import Fingerprint, take_fingerprints
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a model is tried with; the same in both processes.
+
+    Attributes:
+        features: Two batches of what the model takes.
+        data: A batch as `train_step` gets it; None: no step is taken.
+        batch: The batch that the user gave, for the fingerprint; None if there is none.
+    """
+
+    features: tuple[Any, Any]
+    data: Any
+    batch: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """What a model did.
+
+    Attributes:
+        state: Dtype, shape and hash of the bytes of each variable, by its path, as it was before.
+        answers: The outputs of both batches, by names like `batch 0, output 1`.
+        logs: What the train step reported.
+        trained: Like `state`, after the train step.
+        fingerprint: Its fingerprint; None if it cannot be traced.
+        not_tried: What was not tried, and why.
+    """
+
+    state: Mapping[str, str]
+    answers: Arrays
+    logs: Arrays
+    trained: Mapping[str, str]
+    fingerprint: Fingerprint | None
+    not_tried: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "state": dict(self.state),
+            "answers": {name: _encoded(array) for name, array in self.answers.items()},
+            "logs": {name: _encoded(array) for name, array in self.logs.items()},
+            "trained": dict(self.trained),
+            "fingerprint": self.fingerprint and self.fingerprint.to_json(),
+            "not_tried": dict(self.not_tried),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Trial:
+        """Take what `to_json` returned."""
+        arrays = {part: {name: _decoded(one) for name, one in values[part].items()} for part in ("answers", "logs")}
+        fingerprint = values["fingerprint"] and Fingerprint.from_json(values["fingerprint"])
+        return cls(**(dict(values) | arrays | {"fingerprint": fingerprint}))
+
+
+def try_out(model: Any, plan: Plan) -> Trial:
+    """Let a model answer two batches and take one step; it is not as it was afterwards.
+
+    Args:
+        model: A Keras model.
+        plan: What it is tried with.
+
+    Raises:
+        Exception: Whatever the model raises when it answers.
+    """
+    numpy_calls.install()
+    not_tried: dict[str, str] = {}
+    state = _state(model)
+    fingerprint = None
+    try:
+        fingerprint = take_fingerprints(model, plan.batch)[0].fingerprint
+    except BlueprintError as error:
+        not_tried["fingerprint"] = f"{error.problem}: {error.found}"
+    half_built.complete(model)
+    answers = _answers(model, plan, not_tried)
+    logs: Arrays = {}
+    trained: dict[str, str] = {}
+    if plan.data is None:
+        not_tried["train step"] = "it is not compiled" if not model.compiled else "nobody knows its data: give a batch"
+    else:
+        logs = _named("log", _run(model, model.train_step, plan.data))
+        trained = _state(model)
+    return Trial(state, answers, logs, trained, fingerprint, not_tried)
+
+
+def _answers(model: Any, plan: Plan, not_tried: dict[str, str]) -> Arrays:
+    answers: Arrays = {}
+    for place, features in enumerate(plan.features):
+        try:
+            answers |= _named(f"batch {place}, output", _run(model, model.predict_step, (features,)))
+        except NotImplementedError:
+            not_tried["answers"] = "the model has no call"
+    return answers
+
+
+def _run(model: Any, step: Any, data: Any) -> Any:
+    data = tf.nest.map_structure(tf.convert_to_tensor, data)
+    with numpy_calls.explained():
+        return step(data) if model.run_eagerly else tf.function(step, autograph=False)(data)
+
+
+def _named(name: str, outputs: Any) -> Arrays:
+    if isinstance(outputs, Mapping):
+        return {f"{name} `{key}`": np.asarray(value) for key, value in outputs.items()}
+    return {f"{name} {place}": np.asarray(value) for place, value in enumerate(tf.nest.flatten(outputs))}
+
+
+def _state(model: Any) -> dict[str, str]:
+    return {held.path: _summary(np.asarray(_value(held.variable))) for held in holdings(model)}
+
+
+def _value(variable: Any) -> Any:
+    return variable.numpy() if hasattr(variable, "numpy") else keras_private.storage_of(variable).numpy()
+
+
+def _summary(array: np.ndarray[Any, Any]) -> str:
+    return f"{array.dtype} {array.shape} {hashlib.sha256(_bytes(array)).hexdigest()[:16]}"
+
+
+def _bytes(array: np.ndarray[Any, Any]) -> bytes:
+    return repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes()
+
+
+def _encoded(array: np.ndarray[Any, Any]) -> dict[str, Any]:
+    if array.dtype.hasobject:
+        array = array.astype("S")
+    return {
+        "dtype": array.dtype.name if array.dtype.kind != "S" else array.dtype.str,
+        "shape": array.shape,
+        "bytes": base64.b64encode(array.tobytes()).decode(),
+    }
+
+
+def _decoded(one: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    dtype = tf.bfloat16.as_numpy_dtype if one["dtype"] == "bfloat16" else np.dtype(one["dtype"])
+    return np.frombuffer(base64.b64decode(one["bytes"]), dtype).reshape(one["shape"])

@@ -1,0 +1,159 @@
+"""Verify a blueprint: build the model in a fresh process, try it out there, and compare."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_estimator.errors import BlueprintError
+from keras_estimator.model import fresh_process
+from keras_estimator.model.computation.fingerprint import take_fingerprints
+from keras_estimator.model.computation.sample import features_of, values_for
+from keras_estimator.model.computation.trial import Plan, Trial, try_out
+from keras_estimator.model.computation.unchanged import unchanged
+
+_CHECKS = ("state", "answers", "train step", "fingerprint")
+_LISTED = 5  # of what one check found
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that is not in a fresh process what it is here.
+
+    Attributes:
+        check: Which comparison found it: `"build"`, `"state"`, `"answers"`, `"train step"`, `"fingerprint"`.
+        where: The variable, the output or the layer.
+        here: What the model has, or does.
+        there: What its copy has, or does.
+    """
+
+    check: str
+    where: str
+    here: str
+    there: str
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.where}: here {self.here}, in a fresh process {self.there}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What was compared between a model and its copy in a fresh process.
+
+    Attributes:
+        findings: What differs; empty if nothing does.
+        checked: What was compared, of `"state"`, `"answers"`, `"train step"`, `"fingerprint"`.
+        not_checked: What could not be compared, and why.
+    """
+
+    findings: tuple[Finding, ...]
+    checked: tuple[str, ...]
+    not_checked: Mapping[str, str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing that was compared differs."""
+        return not self.findings
+
+    def __str__(self) -> str:
+        said: list[str] = []
+        for check in ("build", *self.checked):
+            found = [str(finding) for finding in self.findings if finding.check == check]
+            more = [f"{check}: and {len(found) - _LISTED} more"] if len(found) > _LISTED else []
+            same = [f"{check}: the same in a fresh process"] if check in self.checked else []
+            said += [*found[:_LISTED], *more] or same
+        return "\n".join([*said, *(f"{check}: not compared, {why}" for check, why in self.not_checked.items())])
+
+
+def verify(model: Any, data: bytes, batch: Any) -> Verification:
+    """Compare a model with what another process makes of its bytes; the model is left as it was.
+
+    Args:
+        model: The model.
+        data: The bytes of its blueprint.
+        batch: A batch as `train_step` gets it; None: one is made up.
+
+    Raises:
+        BlueprintError: Nothing says what the model takes.
+    """
+    plan = _plan(model, batch)
+    with unchanged(model, values=True):
+        here = try_out(model, plan)
+    there = _in_a_fresh_process(data, plan)
+    if isinstance(there, Finding):
+        return Verification((there,), (), dict.fromkeys(_CHECKS, "the copy could not be tried out"))
+    not_checked = dict(here.not_tried) | dict(there.not_tried)
+    checked = tuple(check for check in _CHECKS if check not in not_checked)
+    return Verification(tuple(_findings(here, there)), checked, not_checked)
+
+
+def _plan(model: Any, batch: Any) -> Plan:
+    features = features_of(model, batch)
+    data = batch
+    if batch is None and model.compiled:
+        try:
+            data = values_for(take_fingerprints(model, None)[0].data)
+        except BlueprintError:
+            data = None  # its trial says that no step was taken, and why
+    return Plan((values_for(features, seed=1), values_for(features, seed=2)), data if model.compiled else None, batch)
+
+
+def _in_a_fresh_process(data: bytes, plan: Plan) -> Trial | Finding:
+    environment = os.environ | {"PYTHONHASHSEED": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with tempfile.TemporaryDirectory() as folder:
+        asked, answered = Path(folder, "asked"), Path(folder, "answered.json")
+        asked.write_bytes(pickle.dumps((data, plan)))
+        # -P: nothing can be imported from the folder that the user's sources may be in.
+        command = [sys.executable, "-P", "-m", fresh_process.__name__, str(asked), str(answered)]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            return Finding("build", "the model", "it works", "\n".join(lines[-3:]) or f"exit {done.returncode}")
+        return Trial.from_json(json.loads(answered.read_text(encoding="utf-8")))
+
+
+def _findings(here: Trial, there: Trial) -> Iterator[Finding]:
+    yield from _of_texts("state", here.state, there.state)
+    yield from _of_arrays("answers", here.answers, there.answers)
+    yield from _of_arrays("train step", here.logs, there.logs)
+    yield from _of_texts("train step", here.trained, there.trained)
+    if here.fingerprint is not None and there.fingerprint is not None:
+        for line in here.fingerprint.differences(there.fingerprint):
+            yield Finding("fingerprint", line, here.fingerprint.hash, there.fingerprint.hash)
+
+
+def _of_texts(check: str, here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[Finding]:
+    for path in sorted(here.keys() | there.keys()):
+        one, other = here.get(path, "missing"), there.get(path, "missing")
+        if one != other:
+            yield Finding(check, path, one, other)
+
+
+def _of_arrays(check: str, here: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[Finding]:
+    for name in sorted(here.keys() | there.keys()):
+        one, other = here.get(name), there.get(name)
+        if one is None or other is None:
+            yield Finding(check, name, _shape(one), _shape(other))
+        elif one.shape != other.shape or one.astype(other.dtype).tobytes() != other.tobytes():
+            yield Finding(check, name, _shape(one), f"{_shape(other)}{_distance(one, other)}")
+
+
+def _shape(array: Any) -> str:
+    return "missing" if array is None else f"{array.dtype} {array.shape}"
+
+
+def _distance(one: Any, other: Any) -> str:
+    if one.shape != other.shape or not one.size or one.dtype.kind in "SO":
+        return ""
+    largest = np.max(np.abs(one.astype("float64") - other.astype("float64")))
+    return f", the largest difference is {largest:.3g}"

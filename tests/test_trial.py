@@ -1,0 +1,59 @@
+"""A trial says what a model holds, answers and learns, and survives as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_estimator.model.computation.trial import Plan, Trial, try_out
+
+L = keras.layers
+
+
+def plan(x: Any, data: Any) -> Plan:
+    return Plan((x, x + 1), data, None)
+
+
+def test_it_does_what_the_model_does() -> None:
+    model = keras.Sequential([L.Input((3,)), L.Dense(2, dtype="bfloat16"), L.Dense(1, dtype="float32")])
+    model.compile("sgd", "mse")
+    x, y = np.ones((4, 3), "float32"), np.zeros((4, 1), "float32")
+    expected = model.predict(x, verbose=0), model.predict(x + 1, verbose=0)
+    trial = try_out(model, plan(x, (x, y)))
+    for place, answer in enumerate(expected):
+        np.testing.assert_array_equal(trial.answers[f"batch {place}, output 0"], answer)
+    assert trial.logs["log `loss`"] > 0
+    assert trial.state["dense/kernel"] != trial.trained["dense/kernel"]
+    assert trial.state["dense/kernel"].startswith("bfloat16 (3, 2) ")
+    assert trial.not_tried == {}
+    assert trial.fingerprint is not None
+
+
+def test_it_survives_as_json() -> None:
+    words = keras.Input((), dtype="string")
+    model = keras.Model(words, [L.Lambda(lambda x: x, output_shape=())(words), L.StringLookup(vocabulary=["a"])(words)])
+    trial = try_out(model, Plan((np.array(["a", "b"], object), np.array(["c"], object)), None, None))
+    arrived = Trial.from_json(json.loads(json.dumps(trial.to_json())))
+    assert arrived.state == trial.state
+    assert arrived.fingerprint == trial.fingerprint
+    assert list(arrived.answers["batch 0, output 0"]) == [b"a", b"b"]
+    np.testing.assert_array_equal(arrived.answers["batch 0, output 1"], trial.answers["batch 0, output 1"])
+    assert "not compiled" in trial.not_tried["train step"]
+
+
+def test_what_cannot_be_tried_is_said() -> None:
+    class Eager(keras.Model):
+        def call(self, x: Any) -> Any:
+            return x if float(x[0, 0]) > 0 else -x
+
+    model = Eager()
+    model.compile(run_eagerly=True)
+    x = np.full((2, 3), -1.0, "float32")
+    trial = try_out(model, Plan((x, x), None, (x, x)))
+    assert trial.fingerprint is None
+    assert "test_trial.py" in trial.not_tried["fingerprint"]
+    assert "give a batch" in trial.not_tried["train step"]
+    np.testing.assert_array_equal(trial.answers["batch 0, output 0"], -x)
