@@ -80,7 +80,7 @@ def _functions_of(layer: Any) -> Iterator[types.FunctionType]:
 
 
 def _is_of_keras(function: types.FunctionType) -> bool:
-    return function.__module__.partition(".")[0] in {"keras", "tensorflow"}
+    return (function.__module__ or "").partition(".")[0] in {"keras", "tensorflow"}
 
 
 def _impure_reads(code: types.CodeType, names: dict[str, Any]) -> Iterator[str]:
