@@ -61,6 +61,33 @@ def test_what_keras_widens_by_itself_is_let_through() -> None:
     Ports(keras.Model(words, L.StringLookup(vocabulary=["a"])(words))).fit((tf.constant([["a"]]),))
 
 
+class OwnStep(keras.Model):
+    def train_step(self, data):
+        raise NotImplementedError
+
+
+def test_a_step_of_the_user_gets_the_dicts_that_fit_would_give_it() -> None:
+    first, second = keras.Input((3,), name="z"), keras.Input((2,), name="a")
+    outputs = [L.Dense(1, name="q")(first), L.Dense(2, name="p")(second)]
+    for cls, kept in ((OwnStep, True), (keras.Model, False)):
+        ports = Ports(cls([first, second], outputs))
+        x, y = ports.fit(({"a": A, "more": A, "z": B}, {"p": Q, "q": P}))
+        assert isinstance(x, dict) is isinstance(y, dict) is kept
+        assert (
+            [part.shape[1] for part in (x["z"], x["a"])] == [3, 2] if kept else [part.shape[1] for part in x] == [3, 2]
+        )
+        with pytest.raises(ke.InputError, match="`z`"):
+            ports.fit(({"a": A, "z": A}, {"p": Q, "q": P}))
+
+
+def test_the_shapes_of_a_dict_are_checked_by_name() -> None:
+    given = {"z": keras.Input((3,), name="z"), "a": keras.Input((2,), name="a")}
+    ports = Ports(keras.Model(given, L.Concatenate()([given["z"], given["a"]])))
+    assert list(ports.fit(({"a": A, "z": B},))[0]) == ["z", "a"]
+    with pytest.raises(ke.InputError, match="`z`"):
+        ports.fit(({"a": A, "z": A},))
+
+
 def test_classes_weigh_as_they_are_told() -> None:
     weights = {0: 1.0, 2: 5.0}
     for labels in (tf.constant([0, 1, 2]), tf.constant([[0], [1], [2]]), tf.one_hot([0, 1, 2], 3)):

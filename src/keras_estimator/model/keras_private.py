@@ -24,6 +24,11 @@ def compiled_as(model: Any) -> Any:
     return model._loss_tracker
 
 
+def has_own(model: Any, *steps: str) -> bool:
+    """Return whether the user has written one of these steps (`"train_step"`, ...) of a model, on a class or on it."""
+    return any(getattr(type(model), step) is not getattr(keras.Model, step) or step in vars(model) for step in steps)
+
+
 def takes_training(model: Any) -> bool:
     """Return whether the `call` of a model has an argument `training`."""
     return bool(model._call_has_training_arg)

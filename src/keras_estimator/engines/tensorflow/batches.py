@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_estimator.errors import ConfigError, InputError
 from keras_estimator.inputs import match_names
+from keras_estimator.model.keras_private import has_own
 
 
 class Ports:
@@ -31,7 +32,10 @@ class Ports:
         self.gives_dict = isinstance(made, Mapping)
         self.inputs = (list(given) if isinstance(given, Mapping) else [t.name for t in tensors]) if tensors else None
         self.outputs = (list(made) if isinstance(made, Mapping) else _output_names(model)) if tensors else None
-        self._shapes = [tensor.shape for tensor in tensors]
+        declared = list(given.values()) if isinstance(given, Mapping) else tensors
+        self._shapes = [t.shape for t in (declared if all(hasattr(t, "shape") for t in declared) else tensors)]
+        # A step of the user's may take what it is given apart by name; Keras finds the inputs by name, too.
+        self._keeps_dict = has_own(model, "train_step", "test_step", "predict_step")
 
     def fit(self, batch: Any) -> tuple[Any, ...]:
         """Return `(x[, y[, sample_weight]])` of a batch in the model's own structure.
@@ -47,13 +51,25 @@ class Ports:
                 expected="(x,), (x, y) or (x, y, sample_weight)",
                 fix="put several inputs into one dict or tuple: ((x1, x2), y)",
             )
-        x = match_names(parts[0], self.inputs, what="inputs", keeps_dict=self.takes_dict)
+        x = match_names(
+            parts[0], self.inputs, what="inputs", keeps_dict=self.takes_dict or self._kept(parts[0], self.inputs)
+        )
         self._check_shapes(x)
-        labels = (match_names(part, self.outputs, what="outputs", keeps_dict=self.gives_dict) for part in parts[1:])
+        labels = (
+            match_names(
+                part, self.outputs, what="outputs", keeps_dict=self.gives_dict or self._kept(part, self.outputs)
+            )
+            for part in parts[1:]
+        )
         return (x, *labels)
 
+    def _kept(self, given: Any, names: list[str] | None) -> bool:
+        """Tell whether a step of the user's gets the dict that the data have, as `fit` gives it."""
+        return self._keeps_dict and isinstance(given, Mapping) and set(names or ()) <= set(given)
+
     def _check_shapes(self, x: Any) -> None:
-        flat = tf.nest.flatten(x)
+        in_order = isinstance(x, Mapping) and x.keys() == set(self.inputs or ())
+        flat = [x[name] for name in self.inputs or ()] if in_order else tf.nest.flatten(x)
         if len(flat) != len(self._shapes):
             if self._shapes:
                 raise InputError(

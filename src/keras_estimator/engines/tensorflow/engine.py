@@ -22,7 +22,7 @@ from keras_estimator.engines.tensorflow.state import ModelState, written_variabl
 from keras_estimator.errors import ModelError, NotCompiledError
 from keras_estimator.inputs import Arrays, Frame, Source, as_arrays, match_names
 from keras_estimator.model import half_built, numpy_calls
-from keras_estimator.model.keras_private import all_layers, compiled_as
+from keras_estimator.model.keras_private import all_layers, compiled_as, has_own
 from keras_estimator.run_config import ModeKeys, RunConfig
 
 
@@ -200,7 +200,7 @@ class TensorFlowEngine:
             return
         with warnings.catch_warnings(), numpy_calls.explained(), contextlib.suppress(NotImplementedError):
             # What `call` does not reach (of a GAN, say: it may have no call) is built by the model's own train_step.
-            if type(self.model).train_step is not keras.Model.train_step:
+            if has_own(self.model, "train_step"):
                 warnings.filterwarnings("ignore", r"`build\(\)` was called on layer|.*looks like it has unbuilt state")
             self._predicting.prepare(spec)
         self._state.settle(complete=False)

@@ -198,7 +198,7 @@ def _answer(model: Any, x: Any, *, training: bool) -> Any:
 def _trace_training(tracer: Tracer, model: Any, data: Any) -> _Mode:
     if not model.compiled:
         return _mode(tracer.trace(lambda data: _answer(model, data[0], training=True), data))
-    if not _has_kerass_step(model):
+    if keras_private.has_own(model, "train_step"):
         return _mode(tracer.trace(model.train_step, data))
     if model.optimizer is not None:
         model.optimizer.build(model.trainable_weights)
@@ -208,10 +208,6 @@ def _trace_training(tracer: Tracer, model: Any, data: Any) -> _Mode:
     loss, update = hashes.computation(), _update(tracer, model)
     whole = Computation(digest(loss.hash, *update.values()), {**loss.parts, **update})
     return _Mode(whole, None, hashes.calls_python)
-
-
-def _has_kerass_step(model: Any) -> bool:
-    return type(model).train_step is keras.Model.train_step and "train_step" not in vars(model)
 
 
 def _loss(model: Any, data: Any, *, with_gradients: bool) -> Any:
