@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_estimator.errors import BlueprintError
 from keras_estimator.model.anatomy import holdings
 from keras_estimator.model.blueprint import Blueprint
-from keras_estimator.model.verification import Finding, Verification, verify
+from keras_estimator.model.computation.trial import Trial
+from keras_estimator.model.verification import Finding, Verification, findings, verify
 
 L = keras.layers
 CHECKS = ("state", "answers", "train step", "fingerprint")
@@ -117,3 +119,20 @@ def test_only_some_of_many_findings_are_printed() -> None:
     lines = str(Verification(findings, CHECKS, {})).splitlines()
     assert lines[5] == "state: and 4 more"
     assert len(lines) == 9
+
+
+def test_a_model_that_does_not_run_here_is_an_error_with_its_line() -> None:
+    class Broken(keras.Model):
+        def call(self, x: Any) -> Any:
+            tf.debugging.assert_greater(x, 2.0, message="too small")
+            return x
+
+    with pytest.raises(BlueprintError, match="cannot be tried out") as refused:
+        Blueprint.of(Broken(), batch=np.ones((4, 2), "float32")).verify()
+    assert "too small" in refused.value.found
+
+
+def test_texts_of_other_lengths_are_a_difference() -> None:
+    here, there = (Trial({}, {"output": np.array(text)}, {}, {}, None, {}) for text in ([b"ab"], [b"a"]))
+    assert [finding.where for finding in findings(here, there)] == ["output"]
+    assert list(findings(here, here)) == []

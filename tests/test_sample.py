@@ -10,7 +10,14 @@ import pytest
 import tensorflow as tf
 
 from keras_estimator.errors import BlueprintError
-from keras_estimator.model.computation.sample import ROWS, features_of, specs_of, training_data_of, values_for
+from keras_estimator.model.computation.sample import (
+    ROWS,
+    batches_of,
+    features_of,
+    specs_of,
+    training_data_of,
+    values_for,
+)
 
 L = keras.layers
 
@@ -62,6 +69,15 @@ def test_labels_are_numbers_or_classes_for_each_output() -> None:
     by_itself = keras.Model(given, L.Dense(1)(given))
     by_itself.compile("sgd")
     assert next(training_data_of(by_itself, None, features, outputs)) == (features,)
+
+
+def test_two_batches_are_the_users_in_both_orders_or_made_up() -> None:
+    model = keras.Sequential([L.Input((1,)), L.Dense(1)])
+    one, other = batches_of(model, (np.array([[1.0], [2.0]]), np.zeros(2)))
+    assert (one.tolist(), other.tolist()) == ([[1.0], [2.0]], [[2.0], [1.0]])
+    one, other = batches_of(model, None)
+    assert one.shape == other.shape == (ROWS, 1)
+    assert (one != other).all()
 
 
 def test_made_up_values_fit_and_are_the_same_each_time() -> None:

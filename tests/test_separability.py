@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_estimator.errors import BlueprintError
 from keras_estimator.model.computation.separability import Separability, separability_of
 
 L = keras.layers
@@ -102,3 +103,8 @@ def test_a_model_that_states_the_size_of_its_batches_is_not_split() -> None:
     model = keras.Sequential([L.Input(batch_shape=(4, 5, 2)), L.LSTM(2, stateful=True)])
     found = separability_of(model, np.ones((4, 5, 2), "float32"))
     assert found == Separability(None, (), ())
+
+
+def test_a_model_without_a_call_is_refused() -> None:
+    with pytest.raises(BlueprintError, match="answers nothing"):
+        separability_of(keras.Model(), np.ones((4, 2), "float32"))

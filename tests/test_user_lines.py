@@ -12,7 +12,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from keras_estimator.model.user_lines import UserLine, instruction_of, line_of, running_frame, running_line
+from keras_estimator.model.user_lines import UserLine, in_one_line, instruction_of, line_of, running_frame, running_line
 
 HERE = Path(__file__).name
 
@@ -89,3 +89,18 @@ def test_an_operator_is_told_from_a_call():
     assert operator.add(1, Noting()) == "CALL"
     total += Noting()
     assert total == "BINARY_OP"
+
+
+def test_an_error_is_said_in_the_line_that_tells() -> None:
+    assert in_one_line(ValueError("\n  first\nsecond")) == "first"
+    assert in_one_line(ValueError()) == ""
+
+    @tf.function
+    def fails(x: Any) -> Any:
+        tf.debugging.assert_greater(x, 2.0, message="too small")
+        return x
+
+    with pytest.raises(tf.errors.InvalidArgumentError) as failed:
+        fails(tf.constant([[1.0, 1.0]]))
+    assert "too small" in in_one_line(failed.value)
+    assert in_one_line(ValueError("in user code:\n    File x, line 1\n    ValueError: wrong\n")) == "ValueError: wrong"

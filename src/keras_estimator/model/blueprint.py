@@ -16,7 +16,7 @@ from keras_estimator.model.carrying.put_together import Assembly
 from keras_estimator.model.carrying.shells import Target
 from keras_estimator.model.computation.fingerprint import Fingerprint, take_fingerprints
 from keras_estimator.model.computation.purity import Purity, purity_of
-from keras_estimator.model.computation.sample import features_of, values_for
+from keras_estimator.model.computation.sample import batches_of
 from keras_estimator.model.computation.separability import Separability, separability_of
 from keras_estimator.model.source_lines import where_assigned
 from keras_estimator.model.verification import Verification, verify
@@ -139,7 +139,7 @@ class Blueprint:
             BlueprintError: Nothing says what the model takes.
         """
         model = self._live_model()
-        return separability_of(model, values_for(features_of(model, self._batch)))
+        return separability_of(model, batches_of(model, self._batch)[0])
 
     def verify(self) -> Verification:
         """Build the model in a fresh process, where its source cannot be imported, and compare.

@@ -94,3 +94,11 @@ def _line_before_autograph() -> UserLine | None:
     lines = [UserLine(entry.filename, entry.lineno) for entry in operation.traceback]
     ours = (line for line in reversed(lines) if not _is_in_package(line.file) and _GENERATED not in line.file)
     return next(ours, None)
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return the line of an error's text that says what happened; `""` if it has no text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "[[{{node" not in line]
+    # TensorFlow says it below the stack, of a running graph and of a traced function; everybody else says it first.
+    is_below = (hasattr(error, "error_code") and hasattr(error, "op")) or lines[:1] == ["in user code:"]
+    return lines[-1 if is_below else 0][:200] if lines else ""

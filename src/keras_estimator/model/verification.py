@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import pickle
 import subprocess
@@ -13,15 +14,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
-from keras_estimator.errors import BlueprintError
+from keras_estimator.console import show_log
+from keras_estimator.errors import BlueprintError, EstimatorError
 from keras_estimator.model import fresh_process
 from keras_estimator.model.computation.fingerprint import take_fingerprints
-from keras_estimator.model.computation.sample import features_of, values_for
+from keras_estimator.model.computation.sample import batches_of, values_for
 from keras_estimator.model.computation.trial import Plan, Trial, try_out
 from keras_estimator.model.computation.unchanged import unchanged
+from keras_estimator.model.user_lines import in_one_line, line_of
 
+_LOG = logging.getLogger("keras_estimator")
 _CHECKS = ("state", "answers", "train step", "fingerprint")
 _LISTED = 5  # of what one check found
 
@@ -84,28 +89,47 @@ def verify(model: Any, data: bytes, batch: Any) -> Verification:
         batch: A batch as `train_step` gets it; None: one is made up.
 
     Raises:
-        BlueprintError: Nothing says what the model takes.
+        BlueprintError: Nothing says what the model takes, or it does not run.
     """
+    show_log()
+    _LOG.info("comparing `%s` with its copy in a fresh process, which takes some seconds", model.name)
     plan = _plan(model, batch)
-    with unchanged(model, values=True):
-        here = try_out(model, plan)
+    here = _here(model, plan)
     there = _in_a_fresh_process(data, plan)
     if isinstance(there, Finding):
         return Verification((there,), (), dict.fromkeys(_CHECKS, "the copy could not be tried out"))
     not_checked = dict(here.not_tried) | dict(there.not_tried)
     checked = tuple(check for check in _CHECKS if check not in not_checked)
-    return Verification(tuple(_findings(here, there)), checked, not_checked)
+    return Verification(tuple(findings(here, there)), checked, not_checked)
 
 
 def _plan(model: Any, batch: Any) -> Plan:
-    features = features_of(model, batch)
-    data = batch
+    features = batches_of(model, batch)
+    data = None if batch is None else keras.tree.map_structure(np.asarray, batch)
     if batch is None and model.compiled:
         try:
             data = values_for(take_fingerprints(model, None)[0].data)
         except BlueprintError:
             data = None  # its trial says that no step was taken, and why
-    return Plan((values_for(features, seed=1), values_for(features, seed=2)), data if model.compiled else None, batch)
+    return Plan(features, data if model.compiled else None, batch)
+
+
+def _here(model: Any, plan: Plan) -> Trial:
+    try:
+        with unchanged(model, values=True):
+            trial = try_out(model, plan)
+    except EstimatorError:
+        raise
+    except Exception as error:
+        line = line_of(error)
+        said = f"{type(error).__name__}: {in_one_line(error)}"
+        raise BlueprintError(
+            f"`{model.name}` cannot be tried out",
+            found=f"{line}: {said}" if line is not None else said,
+            expected="a model that answers a batch and takes a step",
+            fix="ke.Blueprint.of(model, batch=(x, y)) with a few rows of its data; or mend the line above",
+        ) from error
+    return Trial.from_json(trial.to_json())  # so that both trials are made of the same types
 
 
 def _in_a_fresh_process(data: bytes, plan: Plan) -> Trial | Finding:
@@ -122,7 +146,8 @@ def _in_a_fresh_process(data: bytes, plan: Plan) -> Trial | Finding:
         return Trial.from_json(json.loads(answered.read_text(encoding="utf-8")))
 
 
-def _findings(here: Trial, there: Trial) -> Iterator[Finding]:
+def findings(here: Trial, there: Trial) -> Iterator[Finding]:
+    """Yield what differs between two trials."""
     yield from _of_texts("state", here.state, there.state)
     yield from _of_arrays("answers", here.answers, there.answers)
     yield from _of_arrays("train step", here.logs, there.logs)
@@ -144,7 +169,7 @@ def _of_arrays(check: str, here: Mapping[str, Any], there: Mapping[str, Any]) ->
         one, other = here.get(name), there.get(name)
         if one is None or other is None:
             yield Finding(check, name, _shape(one), _shape(other))
-        elif one.shape != other.shape or one.astype(other.dtype).tobytes() != other.tobytes():
+        elif (one.dtype, one.shape, one.tobytes()) != (other.dtype, other.shape, other.tobytes()):
             yield Finding(check, name, _shape(one), f"{_shape(other)}{_distance(one, other)}")
 
 
@@ -153,7 +178,7 @@ def _shape(array: Any) -> str:
 
 
 def _distance(one: Any, other: Any) -> str:
-    if one.shape != other.shape or not one.size or one.dtype.kind in "SO":
+    if one.shape != other.shape or not one.size or "S" in one.dtype.kind + other.dtype.kind:
         return ""
     largest = np.max(np.abs(one.astype("float64") - other.astype("float64")))
     return f", the largest difference is {largest:.3g}"

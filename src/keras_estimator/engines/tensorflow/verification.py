@@ -20,6 +20,7 @@ from keras_estimator.engines.tensorflow import serve_check
 from keras_estimator.engines.tensorflow.signatures import Entry, Signature, parts
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
 from keras_estimator.errors import ExportError
+from keras_estimator.model.user_lines import in_one_line
 
 _BATCHES = (3, 2)
 _UNKNOWN_SIZE = 32  # of dimensions other than the batch: enough for a few poolings
@@ -90,7 +91,7 @@ def verify(folder: Path, signatures: Mapping[str, Signature], live: LiveModel, *
         except (ValueError, TypeError, tf.errors.OpError) as error:
             doubts.append(
                 f"the signature `{name}` loads, but was not compared with predict: the model does not take the "
-                f"inputs that were {'made up' if sample is None else 'given'} for it ({_in_one_line(error)}). "
+                f"inputs that were {'made up' if sample is None else 'given'} for it ({in_one_line(error)}). "
                 "Call it once yourself: tf.saved_model.load(path).signatures"
                 f"[{name!r}]; verify=False leaves the comparison out."
             )
@@ -233,12 +234,6 @@ def _in_a_fresh_process(folder: Path, calls: list[Call]) -> list[Outputs]:
             ) from error
         results = json.loads(answered.read_text(encoding="utf-8"))
     return [{name: serve_check.decode(pair) for name, pair in result.items()} for result in results]
-
-
-def _in_one_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "[[" not in line]
-    # TensorFlow says what happened below the stack; Python above it.
-    return lines[-1 if isinstance(error, tf.errors.OpError) else 0][:200]
 
 
 def _last_lines(text: str | bytes) -> str:

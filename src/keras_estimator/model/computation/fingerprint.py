@@ -23,7 +23,7 @@ from keras_estimator.model.computation.graph_hash import Computation, GraphHash,
 from keras_estimator.model.computation.sample import features_of, training_data_of
 from keras_estimator.model.computation.traces import Tracer
 from keras_estimator.model.computation.unchanged import unchanged
-from keras_estimator.model.user_lines import line_of
+from keras_estimator.model.user_lines import in_one_line, line_of
 
 UPDATE, TRAINED = "update of the weights", "choice of the weights to train"
 
@@ -185,7 +185,7 @@ def _untraceable(model: Any, error: Exception) -> BlueprintError:
     where = f"{line}: " if line is not None else ""
     return BlueprintError(
         f"what `{model.name}` computes cannot be traced",
-        found=f"{where}{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
+        found=f"{where}{type(error).__name__}: {in_one_line(error)}",
         expected="a model whose call and train_step can be compiled, and data that fit it",
         fix="ke.Blueprint.of(model, batch=(x, y)) with a few rows of its data; or mend the line above",
     )

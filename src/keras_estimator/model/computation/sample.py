@@ -104,6 +104,24 @@ def _labels(outputs: Any) -> Iterator[Any]:
         yield labels[0] if outputs is None else tf.nest.pack_sequence_as(outputs, list(labels))
 
 
+def batches_of(model: Any, batch: Any) -> tuple[Any, Any]:
+    """Return two batches of what a model takes.
+
+    Args:
+        model: A Keras model.
+        batch: A batch as `train_step` gets it: its features, and the same in reverse order. None: both are made up.
+
+    Raises:
+        BlueprintError: Nothing says what the model takes.
+    """
+    if batch is None:
+        specs = features_of(model, None)
+        return values_for(specs, seed=1), values_for(specs, seed=2)
+    features = keras.utils.unpack_x_y_sample_weight(batch)[0]
+    arrays = tf.nest.map_structure(np.asarray, features)
+    return arrays, tf.nest.map_structure(lambda array: array[::-1].copy(), arrays)
+
+
 def values_for(specs: Any, *, seed: int = 0) -> Any:
     """Make up a batch.
 

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_estimator.errors import BlueprintError
 from keras_estimator.model import keras_private, numpy_calls
 from keras_estimator.model.anatomy import layers_by_path
 from keras_estimator.model.computation.unchanged import unchanged
@@ -57,13 +58,21 @@ def separability_of(model: Any, features: Any) -> Separability:
         features: Arrays as the model takes them, of a few rows each.
 
     Raises:
-        BlueprintError: The model holds something that cannot be copied.
+        BlueprintError: The model holds something that cannot be copied, or has no `call`.
     """
     numpy_calls.install()
     features = tf.nest.map_structure(tf.convert_to_tensor, features)
-    with numpy_calls.explained():
-        difference = _largest_difference(model, features)
-        inference, training = (_coupled(model, features, training=mode) for mode in (False, True))
+    try:
+        with numpy_calls.explained():
+            difference = _largest_difference(model, features)
+            inference, training = (_coupled(model, features, training=mode) for mode in (False, True))
+    except NotImplementedError as error:
+        raise BlueprintError(
+            f"nobody can tell whether the rows of `{model.name}` are separate",
+            found="a model that answers nothing",
+            expected="a model with a `call`",
+            fix="give it a method call(self, x)",
+        ) from error
     return Separability(difference, inference, training)
 
 
