@@ -8,13 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_estimator.model.computation.trial import Plan, Trial, try_out
+from keras_estimator.model.computation.trial import Trial, TrialInputs, try_out
 
 L = keras.layers
 
 
-def plan(x: Any, data: Any) -> Plan:
-    return Plan((x, x + 1), data, None)
+def inputs(x: Any, data: Any) -> TrialInputs:
+    return TrialInputs((x, x + 1), data, None)
 
 
 def test_it_does_what_the_model_does() -> None:
@@ -22,7 +22,7 @@ def test_it_does_what_the_model_does() -> None:
     model.compile("sgd", "mse")
     x, y = np.ones((4, 3), "float32"), np.zeros((4, 1), "float32")
     expected = model.predict(x, verbose=0), model.predict(x + 1, verbose=0)
-    trial = try_out(model, plan(x, (x, y)))
+    trial = try_out(model, inputs(x, (x, y)))
     for place, answer in enumerate(expected):
         np.testing.assert_array_equal(trial.answers[f"batch {place}, output 0"], answer)
     assert trial.logs["log `loss`"] > 0
@@ -35,7 +35,7 @@ def test_it_does_what_the_model_does() -> None:
 def test_it_survives_as_json() -> None:
     words = keras.Input((), dtype="string")
     model = keras.Model(words, [L.Lambda(lambda x: x, output_shape=())(words), L.StringLookup(vocabulary=["a"])(words)])
-    trial = try_out(model, Plan((np.array(["a", "b"], object), np.array(["c"], object)), None, None))
+    trial = try_out(model, TrialInputs((np.array(["a", "b"], object), np.array(["c"], object)), None, None))
     arrived = Trial.from_json(json.loads(json.dumps(trial.to_json())))
     assert arrived.state == trial.state
     assert arrived.fingerprint == trial.fingerprint
@@ -52,7 +52,7 @@ def test_what_cannot_be_tried_is_said() -> None:
     model = Eager()
     model.compile(run_eagerly=True)
     x = np.full((2, 3), -1.0, "float32")
-    trial = try_out(model, Plan((x, x), None, (x, x)))
+    trial = try_out(model, TrialInputs((x, x), None, (x, x)))
     assert trial.fingerprint is None
     assert "test_trial.py" in trial.not_tried["fingerprint"]
     assert "give a batch" in trial.not_tried["train step"]

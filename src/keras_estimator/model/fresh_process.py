@@ -15,12 +15,12 @@ def main(asked: str, answered: str) -> None:
     """Try a model out.
 
     Args:
-        asked: The file with the bytes of the model and the plan; `verification.py` has just written it into a
+        asked: The file with the bytes of the model and the inputs; `verification.py` has just written it into a
             folder that only this user can write to.
         answered: Where the trial is written to, as JSON.
     """
-    data, plan = pickle.loads(Path(asked).read_bytes())
-    trial = try_out(read_graph(data), plan)
+    data, inputs = pickle.loads(Path(asked).read_bytes())
+    trial = try_out(read_graph(data), inputs)
     Path(answered).write_text(json.dumps(trial.to_json()), encoding="utf-8")
 
 

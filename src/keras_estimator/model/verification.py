@@ -22,7 +22,7 @@ from keras_estimator.errors import BlueprintError, EstimatorError
 from keras_estimator.model import fresh_process
 from keras_estimator.model.computation.fingerprint import take_fingerprints
 from keras_estimator.model.computation.sample import batches_of, values_for
-from keras_estimator.model.computation.trial import Plan, Trial, try_out
+from keras_estimator.model.computation.trial import Trial, TrialInputs, try_out
 from keras_estimator.model.computation.unchanged import unchanged
 from keras_estimator.model.user_lines import in_one_line, line_of
 
@@ -93,9 +93,9 @@ def verify(model: Any, data: bytes, batch: Any) -> Verification:
     """
     show_log()
     _LOG.info("comparing `%s` with its copy in a fresh process, which takes some seconds", model.name)
-    plan = _plan(model, batch)
-    here = _here(model, plan)
-    there = _in_a_fresh_process(data, plan)
+    inputs = _inputs_for(model, batch)
+    here = _here(model, inputs)
+    there = _in_a_fresh_process(data, inputs)
     if isinstance(there, Finding):
         return Verification((there,), (), dict.fromkeys(_CHECKS, "the copy could not be tried out"))
     not_checked = dict(here.not_tried) | dict(there.not_tried)
@@ -103,7 +103,7 @@ def verify(model: Any, data: bytes, batch: Any) -> Verification:
     return Verification(tuple(findings(here, there)), checked, not_checked)
 
 
-def _plan(model: Any, batch: Any) -> Plan:
+def _inputs_for(model: Any, batch: Any) -> TrialInputs:
     features = batches_of(model, batch)
     data = None if batch is None else keras.tree.map_structure(np.asarray, batch)
     if batch is None and model.compiled:
@@ -111,13 +111,13 @@ def _plan(model: Any, batch: Any) -> Plan:
             data = values_for(take_fingerprints(model, None)[0].data)
         except BlueprintError:
             data = None  # its trial says that no step was taken, and why
-    return Plan(features, data if model.compiled else None, batch)
+    return TrialInputs(features, data if model.compiled else None, batch)
 
 
-def _here(model: Any, plan: Plan) -> Trial:
+def _here(model: Any, inputs: TrialInputs) -> Trial:
     try:
         with unchanged(model, values=True):
-            trial = try_out(model, plan)
+            trial = try_out(model, inputs)
     except EstimatorError:
         raise
     except Exception as error:
@@ -132,11 +132,11 @@ def _here(model: Any, plan: Plan) -> Trial:
     return Trial.from_json(trial.to_json())  # so that both trials are made of the same types
 
 
-def _in_a_fresh_process(data: bytes, plan: Plan) -> Trial | Finding:
+def _in_a_fresh_process(data: bytes, inputs: TrialInputs) -> Trial | Finding:
     environment = os.environ | {"PYTHONHASHSEED": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "asked"), Path(folder, "answered.json")
-        asked.write_bytes(pickle.dumps((data, plan)))
+        asked.write_bytes(pickle.dumps((data, inputs)))
         # -P: nothing can be imported from the folder that the user's sources may be in.
         command = [sys.executable, "-P", "-m", fresh_process.__name__, str(asked), str(answered)]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

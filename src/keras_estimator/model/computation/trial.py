@@ -20,7 +20,7 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class TrialInputs:
     """What a model is tried with; the same in both processes.
 
     Attributes:
@@ -73,12 +73,12 @@ class Trial:
         return cls(**(dict(values) | arrays | {"fingerprint": fingerprint}))
 
 
-def try_out(model: Any, plan: Plan) -> Trial:
+def try_out(model: Any, inputs: TrialInputs) -> Trial:
     """Let a model answer two batches and take one step; it is not as it was afterwards.
 
     Args:
         model: A Keras model.
-        plan: What it is tried with.
+        inputs: What it is tried with.
 
     Raises:
         Exception: Whatever the model raises when it answers.
@@ -88,24 +88,24 @@ def try_out(model: Any, plan: Plan) -> Trial:
     state = _state(model)
     fingerprint = None
     try:
-        fingerprint = take_fingerprints(model, plan.batch)[0].fingerprint
+        fingerprint = take_fingerprints(model, inputs.batch)[0].fingerprint
     except BlueprintError as error:
         not_tried["fingerprint"] = f"{error.problem}: {error.found}"
     half_built.complete(model)
-    answers = _answers(model, plan, not_tried)
+    answers = _answers(model, inputs, not_tried)
     logs: Arrays = {}
     trained: dict[str, str] = {}
-    if plan.data is None:
+    if inputs.data is None:
         not_tried["train step"] = "it is not compiled" if not model.compiled else "nobody knows its data: give a batch"
     else:
-        logs = _named("log", _run(model, model.train_step, plan.data))
+        logs = _named("log", _run(model, model.train_step, inputs.data))
         trained = _state(model)
     return Trial(state, answers, logs, trained, fingerprint, not_tried)
 
 
-def _answers(model: Any, plan: Plan, not_tried: dict[str, str]) -> Arrays:
+def _answers(model: Any, inputs: TrialInputs, not_tried: dict[str, str]) -> Arrays:
     answers: Arrays = {}
-    for place, features in enumerate(plan.features):
+    for place, features in enumerate(inputs.features):
         try:
             answers |= _named(f"batch {place}, output", _run(model, model.predict_step, (features,)))
         except NotImplementedError:
