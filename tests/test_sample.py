@@ -28,11 +28,12 @@ class Adds(keras.Model):
 
 
 def test_features_are_what_the_inputs_declare() -> None:
-    given = {"a": keras.Input((3,), name="a"), "b": keras.Input((), dtype="string", name="b")}
-    model = keras.Model(given, L.Dense(1)(given["a"]))
+    given = {"a": keras.Input((3,), name="a"), "b": keras.Input((1,), dtype="string", name="b")}
+    numbers = L.StringLookup(vocabulary=["a"], output_mode="count")(given["b"])
+    model = keras.Model(given, L.Concatenate()([L.Dense(1)(given["a"]), numbers]))
     spec = features_of(model, None)
     assert spec["a"] == tf.TensorSpec([None, 3])
-    assert spec["b"] == tf.TensorSpec([None], tf.string)
+    assert spec["b"] == tf.TensorSpec([None, 1], tf.string)
     assert features_of(keras.Sequential([L.Input((3,)), L.Dense(1)]), None) == tf.TensorSpec([None, 3])
 
 

@@ -24,6 +24,13 @@ class Slotted:
         self.number = 1
 
 
+class Box:
+    """Keras makes a dict of its own of each dict that is an attribute of a layer."""
+
+    def __init__(self) -> None:
+        self.ordered = OrderedDict(a=1, b=2)
+
+
 class Changes(L.Layer):
     """Changes everything that it holds each time it is called."""
 
@@ -39,7 +46,8 @@ class Changes(L.Layer):
         self.advance, self.slotted = advance, Slotted()
         self.number, self.array = 1, np.zeros(2)
         self.row, self.table, self.names = [1], {"a": [1]}, {"a"}
-        self.ordered, self.last = OrderedDict(a=1, b=2), deque([1], maxlen=2)
+        self.last = deque([1], maxlen=2)
+        self.box = Box()
         self.raw = tf.Variable(0.0, trainable=False)
         self.words = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
         self.words.insert(["a"], [1])
@@ -51,7 +59,7 @@ class Changes(L.Layer):
         self.table["a"].append(2)
         self.table["b"] = 3
         self.names.add("b")
-        self.ordered.move_to_end("a")
+        self.box.ordered.move_to_end("a")
         self.last.append(2)
         self.raw.assign_add(1.0)
         self.words.insert(["b"], [2])
@@ -63,7 +71,7 @@ class Changes(L.Layer):
         words = sorted(key.decode() for key in self.words.export()[0].numpy())
         count = next(cell.cell_contents for cell in self.advance.__closure__ or ())
         plain = [self.number, self.array.tolist(), list(self.row), dict(self.table), set(self.names)]
-        more = [list(self.ordered), list(self.last), float(self.raw.numpy()), words, self.slotted.number, count]
+        more = [list(self.box.ordered), list(self.last), float(self.raw.numpy()), words, self.slotted.number, count]
         return [*plain, *more, hasattr(self, "new")]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import collections
-import re
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,11 +22,27 @@ def test_every_row_of_the_list_is_a_kind_or_cannot_be_made() -> None:
     assert len(zoo.KINDS.keys() - set(zoo.TABLE.values())) >= 40
 
 
-@pytest.mark.parametrize("row", zoo.CANNOT_BE_MADE)
-def test_what_cannot_be_made_is_refused_by_keras_itself(row: int) -> None:
-    _, make, said = zoo.CANNOT_BE_MADE[row]
-    with pytest.raises((TypeError, ValueError), match=re.escape(said)):
+MAKE_THEM = """
+import json, sys
+import zoo
+said = {}
+for row, (_, make, _) in zoo.CANNOT_BE_MADE.items():
+    try:
         make()
+    except (TypeError, ValueError) as error:
+        said[row] = str(error)
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.slow
+def test_what_cannot_be_made_is_refused_by_keras_itself() -> None:
+    """In a process of its own: where an Estimator was made, NumPy works on tensors, and integers meet floats."""
+    folder = Path(__file__).parent
+    done = subprocess.run([sys.executable, "-c", MAKE_THEM], cwd=folder, capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout.splitlines()[-1])
+    for row, (_, _, wanted) in zoo.CANNOT_BE_MADE.items():
+        assert wanted in said[str(row)]
 
 
 def test_exceptions_are_few_and_have_their_reasons() -> None:

@@ -81,7 +81,7 @@ class Blueprint:
         Raises:
             BlueprintError: The bytes are something else, damaged, or of another version of Python or format.
         """
-        bytes_head.body_of(data)
+        bytes_head.check(data)
         return cls(None, data, ())
 
     def build(self) -> keras.Model:

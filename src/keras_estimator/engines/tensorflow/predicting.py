@@ -10,8 +10,10 @@ import tensorflow as tf
 
 from keras_estimator.engines.tensorflow.batches import Ports
 from keras_estimator.engines.tensorflow.feeds import as_tensor
+from keras_estimator.engines.tensorflow.signatures import declared_batch, with_batch
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
 from keras_estimator.model import numpy_calls
+from keras_estimator.model.keras_private import all_layers
 
 
 class Predicting:
@@ -72,7 +74,14 @@ class Predicting:
         """Return the outputs for arrays, as NumPy arrays in the structure the model gives."""
         return self((tf.nest.map_structure(as_tensor, x),))
 
+    def _size_of_stateful(self) -> int | None:
+        """Return the size of batches that a stateful layer was made for: Keras 3.12 asks for it while it is traced."""
+        is_stateful = any(getattr(layer, "stateful", False) for layer in all_layers(self._model))
+        return declared_batch(self._model) if is_stateful else None
+
     def _function(self, spec: Any) -> tuple[Any, list[tf.Variable]]:
+        size = self._size_of_stateful()
+        spec = spec if size is None else with_batch(spec, size)
         structure = tf.nest.map_structure(lambda leaf: (type(leaf).__name__, leaf.dtype, leaf.shape.rank), spec)
         key = (repr(structure), getattr(self._model.predict_step, "__func__", None))
         known, function, written = self._traced.get(key, (None, None, []))

@@ -63,13 +63,32 @@ def finish(file: io.BytesIO) -> bytes:
 
 
 def body_of(data: bytes) -> io.BytesIO:
-    """Check the head of a blueprint's bytes; nothing of them is run.
+    """Check the bytes of a blueprint, and warn if another version of Keras or TensorFlow has made them.
 
     Args:
         data: What `finish` returned.
 
     Returns:
         A file at the start of the body.
+
+    Raises:
+        BlueprintError: They are something else, are damaged, or are of another format or version of Python.
+    """
+    made, start = check(data)
+    _warn_of_versions(made)
+    file = io.BytesIO(data)
+    file.seek(start)
+    return file
+
+
+def check(data: bytes) -> tuple[dict[str, Any], int]:
+    """Check the bytes of a blueprint; nothing of them is run.
+
+    Args:
+        data: What `finish` returned.
+
+    Returns:
+        What the head says, and where the body starts.
 
     Raises:
         BlueprintError: They are something else, are damaged, or are of another format or version of Python.
@@ -92,9 +111,7 @@ def body_of(data: bytes) -> io.BytesIO:
     with memoryview(data) as everything:
         if zlib.crc32(everything[start:]) != checksum:
             raise _damaged("other bytes than were written: their checksums differ")
-    file = io.BytesIO(data)
-    file.seek(start)
-    return file
+    return made, start
 
 
 def _read_text(data: bytes) -> tuple[dict[str, Any], int]:
@@ -112,7 +129,7 @@ def _read_text(data: bytes) -> tuple[dict[str, Any], int]:
 
 
 def _compare(made: dict[str, Any]) -> None:
-    """Refuse what cannot be read here, and warn of what may not be."""
+    """Refuse what cannot be read here."""
     here = made_with()
     if made.get("format") != here["format"]:
         raise BlueprintError(
@@ -128,6 +145,10 @@ def _compare(made: dict[str, Any]) -> None:
             expected=f"Python {here['python']}, which is running now",
             fix=f"python{made.get('python')} in this process, too; or {_MAKE_ANEW}",
         )
+
+
+def _warn_of_versions(made: dict[str, Any]) -> None:
+    here = made_with()
     others = [name for name in ("keras", "tensorflow") if made.get(name) != here[name]]
     if others:
         made_by = " and ".join(f"{name} {made.get(name)}" for name in others)
