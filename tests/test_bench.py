@@ -1,4 +1,4 @@
-"""Tests of bench/: the command runs, and its results are complete."""
+"""Tests of bench/: the commands run, and their results are complete."""
 
 from __future__ import annotations
 
@@ -45,3 +45,15 @@ def test_an_unknown_peer_is_refused_with_the_known_ones():
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "fit50-arrays" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_cost_of_copies_is_measured_beside_those_of_keras(tmp_path):
+    command = [sys.executable, "-m", "bench.copies", "--models", "toy", "--rounds", "2", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    measured = json.loads((tmp_path / "copies.json").read_text())["toy"]
+    ours, peers = {"of", "copy", "to_bytes", "fingerprint"}, {"clone_model + set_weights", "copy.deepcopy"}
+    assert ours | peers <= measured["seconds"].keys()
+    assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in measured["seconds"].values())
+    assert "clone_model + set_weights" in done.stdout
