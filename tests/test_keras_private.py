@@ -45,3 +45,42 @@ def test_a_raw_variable_becomes_a_weight_without_a_copy() -> None:
 def test_a_whole_model_is_not_half_built() -> None:
     assert keras_private.shape_of_half_built(keras.Sequential([L.Input((2,)), L.Dense(1)])) is None
     assert keras_private.shape_of_half_built(keras.Sequential([L.Dense(1)])) is None
+
+
+def test_the_steps_of_the_user_and_the_tracker_of_the_loss_are_found() -> None:
+    class Own(keras.Model):
+        def train_step(self, data):
+            return super().train_step(data)
+
+    model = keras.Sequential([L.Input((2,)), L.Dense(1)])
+    assert keras_private.has_own(Own(), "test_step", "train_step")
+    assert not keras_private.has_own(model, "train_step")
+    model.compile("sgd", "mse")
+    assert not keras_private.tracks_loss(model)
+    model.train_on_batch(np.ones((2, 2)), np.ones((2, 1)))
+    assert keras_private.tracks_loss(model)
+    model.reset_metrics()
+    assert not keras_private.tracks_loss(model)
+    model.test_step = lambda data: {}
+    assert keras_private.has_own(model, "test_step")
+
+
+def test_what_a_step_of_keras_asks_of_a_model() -> None:
+    class Plain(keras.Model):
+        def call(self, x):
+            return x
+
+        def compute_loss(self, x, y, y_pred, sample_weight):
+            return keras.ops.mean(y_pred)
+
+    assert not keras_private.takes_training(Plain())
+    assert keras_private.takes_training(keras.Sequential([L.Input((2,)), L.Dropout(0.1)]))
+    one = np.ones((1, 1), "float32")
+    assert float(keras_private.loss_of(Plain(), x=one, y=one, y_pred=one, sample_weight=None, training=True)) == 1.0
+
+
+def test_an_optimizer_says_what_it_decays() -> None:
+    model = keras.Sequential([L.Input((2,)), L.Dense(1)])
+    model.compile(keras.optimizers.AdamW(weight_decay=0.1), "mse")
+    model.optimizer.exclude_from_weight_decay(var_names=["bias"])
+    assert [keras_private.is_decayed(model.optimizer, weight) for weight in model.trainable_weights] == [True, False]

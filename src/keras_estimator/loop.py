@@ -87,7 +87,7 @@ def _steps(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], wi
         is_new_pass = stride.ended
         if stride.ended and not run.batch:
             raise no_batch(reading.source)
-        _call_due(hooks, clocks, run, stride)
+        _call_due(engine, hooks, clocks, run, stride)
         if stride.ended:
             run.batch = 0
             if reading.has_more():
@@ -97,11 +97,13 @@ def _steps(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], wi
         window.close(run.step, pass_ended=stride.ended)
 
 
-def _call_due(hooks: Sequence[Hook], clocks: Sequence[Clock], run: Run, stride: Stride) -> None:
+def _call_due(engine: Engine, hooks: Sequence[Hook], clocks: Sequence[Clock], run: Run, stride: Stride) -> None:
     for hook, clock in zip(hooks, clocks, strict=True):
         if (stride.steps and clock.is_due(run.step)) or (hook.watches_loss and not stride.is_finite):
             hook.after_steps(run)
-        if stride.ended:
+    if stride.ended:
+        run.metrics = engine.metrics_of_pass(run.metrics)
+        for hook in hooks:
             hook.after_epoch(run)
 
 
@@ -171,6 +173,7 @@ def evaluate(
             for hook in hooks:
                 hook.begin(run)
             _batches(engine, feed, run, hooks, steps)
+            run.metrics = engine.metrics_of_pass(run.metrics)
             for hook in hooks:
                 hook.end(run)
     if not run.step:

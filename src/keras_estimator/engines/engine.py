@@ -93,6 +93,13 @@ class Engine(Protocol):
     def reset_metrics(self) -> None:
         """Start the means of the metrics anew."""
 
+    def metrics_of_pass(self, last: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what is reported for a whole pass, given what its last step returned.
+
+        It is what Keras's `fit` and `evaluate` report: the model's metrics if the step returns just those by
+        name, which a step of the user's may give other values; else what the step returned.
+        """
+
     def test(self, feed: Feed, steps: int) -> Stride:
         """Measure at most `steps` batches; metrics go on from the last call within one `kept`."""
 

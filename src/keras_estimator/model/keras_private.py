@@ -44,6 +44,11 @@ def is_decayed(optimizer: Any, variable: Any) -> bool:
     return bool(optimizer._use_weight_decay(variable))
 
 
+def tracks_loss(model: Any) -> bool:
+    """Return whether the steps of a compiled model since the last reset have updated Keras's tracker of the loss."""
+    return bool(np.any(model._loss_tracker.count))
+
+
 def shape_of_half_built(model: keras.Sequential) -> Sequence[int | None] | None:
     """Return the batch shape of a Sequential whose build gave up; None if it is whole, or not begun."""
     first = next(iter(model._layers), None)

@@ -16,13 +16,13 @@ from keras_estimator.engines.engine import State, Stride
 from keras_estimator.engines.tensorflow import export
 from keras_estimator.engines.tensorflow.batches import Ports, check_labels, with_class_weight
 from keras_estimator.engines.tensorflow.feeds import AnyFeed, open_feed
-from keras_estimator.engines.tensorflow.loops import CompiledLoop, EagerLoop
+from keras_estimator.engines.tensorflow.loops import CompiledLoop, EagerLoop, as_floats
 from keras_estimator.engines.tensorflow.predicting import Predicting
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
 from keras_estimator.errors import ModelError, NotCompiledError
 from keras_estimator.inputs import Arrays, Frame, Source, as_arrays, match_names
 from keras_estimator.model import half_built, numpy_calls
-from keras_estimator.model.keras_private import all_layers, compiled_as, has_own
+from keras_estimator.model.keras_private import all_layers, compiled_as, has_own, tracks_loss
 from keras_estimator.run_config import ModeKeys, RunConfig
 
 
@@ -107,6 +107,15 @@ class TensorFlowEngine:
     def train(self, feed: AnyFeed, steps: int) -> Stride:
         self._state.put_trained()  # a hook may have used the averages
         return self._loops[self._train_key](feed, steps)
+
+    def metrics_of_pass(self, last: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not has_own(self.model, "train_step", "test_step"):
+            return last
+        of_model = as_floats(self.model.get_metrics_result())
+        if of_model.keys() != last.keys():
+            return last
+        # A tracker that no step updates says 0.0, in Keras without a word; the last step's loss says more.
+        return of_model if tracks_loss(self.model) else {**of_model, "loss": last["loss"]}
 
     def test(self, feed: AnyFeed, steps: int) -> Stride:
         return self._loops[self._key(ModeKeys.EVAL)](feed, steps)
