@@ -171,6 +171,44 @@ def test_labels_are_thought_out_for_the_loss() -> None:
     assert labels("mse", 5).shape.as_list() == [None, 5]
 
 
+def test_a_model_of_several_optimizers_has_one_too() -> None:
+    if not hasattr(keras.optimizers, "MultiOptimizer"):
+        pytest.skip("this Keras has no MultiOptimizer")
+
+    def several(rate: float) -> Fingerprint:
+        model = network(L.Dropout(0.2))
+        optimizers = keras.optimizers.OptimizerMap(default_optimizer=keras.optimizers.SGD(0.1))
+        optimizers[".*first/.*"] = keras.optimizers.Adam(0.1, beta_1=rate)
+        model.compile(keras.optimizers.MultiOptimizer(optimizers), "mse")
+        return taken(model)
+
+    assert several(0.9) == several(0.9)
+    assert several(0.9).differences(several(0.8)) == ["training: update of the weights"]
+
+
+def test_a_call_that_is_not_finished_is_refused_and_a_model_without_one_has_no_inference() -> None:
+    class Unfinished(keras.Model):
+        def call(self, x: Any) -> Any:
+            raise NotImplementedError
+
+    with pytest.raises(BlueprintError, match=r"test_fingerprint\.py"):
+        taken(Unfinished(), np.ones((2, 3), "float32"))
+
+    class TwoNetworks(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = keras.Sequential([L.Input((3,)), L.Dense(3)])
+
+        def train_step(self, data: Any) -> Any:
+            return {"loss": tf.reduce_mean(self.one(data))}
+
+    model = TwoNetworks()
+    model.compile("sgd")
+    found = taken(model, np.ones((2, 3), "float32"))
+    assert found.inference.hash == ""
+    assert found.training.parts.keys() >= {"one/dense"}
+
+
 def test_it_travels_as_json() -> None:
     fingerprint = taken(network(L.Dropout(0.2)))
     assert Fingerprint.from_json(json.loads(json.dumps(fingerprint.to_json()))) == fingerprint

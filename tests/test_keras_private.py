@@ -61,6 +61,8 @@ def test_the_steps_of_the_user_and_the_tracker_of_the_loss_are_found() -> None:
     assert keras_private.tracks_loss(model)
     model.reset_metrics()
     assert not keras_private.tracks_loss(model)
+    assert keras_private.has_call(model)
+    assert not keras_private.has_call(Own())
     model.test_step = lambda data: {}
     assert keras_private.has_own(model, "test_step")
 

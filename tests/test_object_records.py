@@ -68,7 +68,7 @@ def by_variable() -> keras.Model:
 def of_several_optimizers() -> keras.Model:
     model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(3), keras.layers.Dense(1)])
     optimizers = keras.optimizers.OptimizerMap(default_optimizer=keras.optimizers.SGD(0.1))
-    optimizers[model.layers[0].name] = keras.optimizers.Adam(0.1)
+    optimizers[f".*{model.layers[0].name}/.*"] = keras.optimizers.Adam(0.1)
     model.compile(keras.optimizers.MultiOptimizer(optimizers), "mse")
     return model
 

@@ -29,6 +29,11 @@ def has_own(model: Any, *steps: str) -> bool:
     return any(getattr(type(model), step) is not getattr(keras.Model, step) or step in vars(model) for step in steps)
 
 
+def has_call(model: Any) -> bool:
+    """Return whether a model has a `call`; some GANs have two networks and a `train_step` only."""
+    return type(model).call is not keras.Model.call
+
+
 def takes_training(model: Any) -> bool:
     """Return whether the `call` of a model has an argument `training`."""
     return bool(model._call_has_training_arg)

@@ -161,9 +161,9 @@ def _mode(traced: tuple[GraphHash, Any]) -> _Mode:
 def _trace_inference(tracer: Tracer, model: Any, features: Any) -> _Mode:
     try:
         return _mode(tracer.trace(model.predict_step, (features,)))
-    except NotImplementedError:
-        return _Mode(Computation("", {}), None, calls_python=False)  # without `call`, as some GANs are
     except Exception as error:
+        if isinstance(error, NotImplementedError) and not keras_private.has_call(model):
+            return _Mode(Computation("", {}), None, calls_python=False)
         raise _untraceable(model, error) from error
 
 
@@ -236,10 +236,16 @@ def _update(tracer: Tracer, model: Any) -> dict[str, str]:
         sort = (len(weight.shape), weight.dtype, is_decayed, id(getattr(weight, "constraint", None)))
         sorts.setdefault(sort, weight)
         listed.append(f"{paths.get(id(weight), '?')} {is_decayed} {list(sorts).index(sort)}")
-    chosen = list(sorts.values())
-    specs = [tf.TensorSpec(weight.shape, weight.dtype) for weight in chosen]
-    hashes = tracer.trace(lambda *gradients: optimizer.apply(list(gradients), chosen), *specs)[0]
-    return {UPDATE: hashes.computation().hash, TRAINED: digest(*sorted(listed))}
+    try:
+        update = _trace_update(tracer, optimizer, list(sorts.values()))
+    except ValueError:  # a MultiOptimizer takes all of them or none
+        update = _trace_update(tracer, optimizer, weights)
+    return {UPDATE: update, TRAINED: digest(*sorted(listed))}
+
+
+def _trace_update(tracer: Tracer, optimizer: Any, weights: list[Any]) -> str:
+    specs = [tf.TensorSpec(weight.shape, weight.dtype) for weight in weights]
+    return tracer.trace(lambda *gradients: optimizer.apply(list(gradients), weights), *specs)[0].computation().hash
 
 
 def _variables(model: Any) -> dict[str, str]:

@@ -67,6 +67,8 @@ def separability_of(model: Any, features: Any) -> Separability:
             difference = _largest_difference(model, features)
             inference, training = (_coupled(model, features, training=mode) for mode in (False, True))
     except NotImplementedError as error:
+        if keras_private.has_call(model):
+            raise
         raise BlueprintError(
             f"nobody can tell whether the rows of `{model.name}` are separate",
             found="a model that answers nothing",

@@ -109,6 +109,8 @@ def _answers(model: Any, inputs: TrialInputs, not_tried: dict[str, str]) -> Arra
         try:
             answers |= _named(f"batch {place}, output", _run(model, model.predict_step, (features,)))
         except NotImplementedError:
+            if keras_private.has_call(model):
+                raise
             not_tried["answers"] = "the model has no call"
     return answers
 
