@@ -231,7 +231,7 @@ KINDS: dict[str, Kind] = {
     "gan": kind(_gan, exceptions=_OF_A_GAN),
     "everything": of_layer(Everything),
     "nonlocal_count": of_layer(NonlocalCount),
-    "vae": kind(lambda: compiled(VAE())),
+    "vae": kind(lambda: compiled(VAE()), says=SERVING_CHANGES),
     "wrapper": of_layer(lambda: SpectralMean(L.Dense(8))),
     "global_layer": kind(_reads_a_layer_by_a_global_name),
     "deep_sequential": kind(lambda: sequential(L.Input((6,)), *(L.Dense(2) for _ in range(20)), L.Dense(1))),
