@@ -15,11 +15,11 @@ demo: $(READY) ## Convert, train, kill, go on, export and serve a model of handw
 	$(BIN)/keras-estimator demo --folder runs/demo
 
 test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 oldest: $(OLDEST)/ready ## Run the quick tests on the oldest Keras and TensorFlow that are supported
-	$(OLDEST)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not wheel" \
-	  --ignore tests/test_layout.py
+	$(OLDEST)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	  -m "not slow and not wheel" --ignore tests/test_layout.py
 
 lint: $(READY) ## Check style, types and who may import whom
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
@@ -12,6 +13,17 @@ import pytest
 # Both are read when TensorFlow and Keras are first imported, so they are set before any test file is.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+# Models and graphs are cycles by the hundred thousand; looking for garbage among them costs a test run minutes.
+gc.set_threshold(50_000, 10, 10)
+# Each of these runs for minutes on one processor, so that the last one to begin would keep the others waiting.
+LONGEST = ["test_pickled_graph", "test_contract", "test_blueprint", "test_keras_applications", "test_parity"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest; `--no-loadscope-reorder` keeps that order between processes."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
 
 
 @pytest.fixture(autouse=True)
