@@ -130,3 +130,12 @@ def test_a_variable_takes_a_constraint() -> None:
     variable = tf.Variable(1.0)
     carried_parts.set_constraint(variable, abs)
     assert variable.constraint is abs
+
+
+def test_a_handle_knows_what_it_belongs_to() -> None:
+    variable = tf.Variable(1.0)
+    pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(["a"]), tf.constant([1]))
+    table = tf.lookup.StaticHashTable(pairs, -1)
+    assert carried_parts.owner_of_handle(variable.handle) is variable
+    assert carried_parts.owner_of_handle(table.resource_handle) is table
+    assert carried_parts.owner_of_handle(tf.constant(1.0)) is None

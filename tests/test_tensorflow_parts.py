@@ -104,3 +104,21 @@ def test_the_default_strategy_is_none_for_a_model() -> None:
     assert parts.current_strategy(none_for_default=True) is None
     assert parts.current_strategy(none_for_default=False) is tf.distribute.get_strategy()
     assert parts.kind_of(type(tf.distribute.get_strategy())) == "strategy"
+
+
+def test_values_of_variables_and_of_tables_that_grow_are_kept_and_put_back() -> None:
+    variable = tf.Variable([1.0, 2.0])
+    growing = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
+    dense = tf.lookup.experimental.DenseHashTable(tf.int64, tf.int64, -1, empty_key=0, deleted_key=-2)
+    growing.insert(["a"], [1])
+    dense.insert([5], [6])
+    restores = [parts.keep_value(thing) for thing in (variable, growing, dense)]
+    variable.assign([3.0, 4.0])
+    for table, key in ((growing, "b"), (dense, 7)):
+        table.insert([key], [2])
+    for restore in restores:
+        restore()
+    np.testing.assert_array_equal(variable, [1.0, 2.0])
+    assert growing.export()[0].numpy().tolist() == [b"a"]
+    assert dense.lookup([5, 7]).numpy().tolist() == [6, -1]
+    assert parts.keep_value(tf.constant(1.0)) is None
