@@ -114,6 +114,7 @@ def read(path: str, *, mirrored: bool = False) -> dict[str, str]:
         assert not [module for module in sys.modules if module.startswith("zoo")]
 
     def run_mirrored(data: bytes, arrays: Any, exceptions: dict[str, str], before: Any) -> None:
+        numpy_calls.install()  # as an Estimator does
         assert strategy.num_replicas_in_sync == 2
         with strategy.scope():
             model = Blueprint.from_bytes(data).build()
