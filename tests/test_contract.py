@@ -39,7 +39,7 @@ def state(of: ke.Estimator) -> dict[str, bytes]:
     return {name: of.get_variable_value(name).tobytes() for name in of.get_variable_names()}
 
 
-@pytest.fixture(scope="module", params=zoo.KINDS)
+@pytest.fixture(scope="module", params=zoo.under_contract())
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     """One kind after the other, trained without a stop."""
     made = trained(request.param, tmp_path_factory.mktemp("whole"))

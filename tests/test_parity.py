@@ -64,9 +64,7 @@ def without(logs: Mapping[str, Any], kind: zoo.Kind) -> dict[str, Any]:
     return {key: value for key, value in logs.items() if key != "loss" or kind.must("loss_of_a_pass")}
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in zoo.KINDS]
-)
+@pytest.mark.parametrize("name", zoo.under_contract(quick=QUICK))
 def test_training_evaluation_and_prediction_equal_keras(name: str, tmp_path: Path) -> None:
     kind = zoo.KINDS[name]
     if not kind.must("fits"):

@@ -7,6 +7,7 @@ itself refuses.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 
 import pytest
 import zoo_networks
@@ -16,11 +17,12 @@ import zoo_table_models
 import zoo_training
 import zoo_tricks
 import zoo_unusual
+from _pytest.mark import ParameterSet
 from zoo_parts import CHECKS, Kind
 
 from keras_estimator.errors import EstimatorWarning
 
-__all__ = ["CANNOT_BE_MADE", "CHECKS", "FILES", "KINDS", "TABLE", "Kind", "heard"]
+__all__ = ["CANNOT_BE_MADE", "CHECKS", "FILES", "KINDS", "TABLE", "THOROUGH", "Kind", "heard", "under_contract"]
 
 _OF_KINDS = (
     zoo_table_layers,
@@ -40,6 +42,15 @@ TABLE: dict[int, str] = {
     for rows in (zoo_table_layers.LAYERS, zoo_table_models.MODELS, CANNOT_BE_MADE)
     for row, (name, *_) in sorted(rows.items())
 }
+# Half of the kinds that are not in the list of 61: an Estimator trains and serves them when `pytest -m thorough` asks.
+THOROUGH = frozenset(sorted(KINDS.keys() - set(TABLE.values()))[::2])
+
+
+def under_contract(quick: Collection[str] = ()) -> list[ParameterSet]:
+    """Return all kinds as parameters of a test, marked by when it runs."""
+    marks = {name: [pytest.mark.slow] if name not in quick else [] for name in KINDS}
+    also = {name: [pytest.mark.thorough] for name in THOROUGH - set(quick)}
+    return [pytest.param(name, marks=[*marks[name], *also.get(name, [])], id=name) for name in KINDS]
 
 
 def heard(kind: Kind, moment: str) -> contextlib.AbstractContextManager[object]:
