@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
+from typing import Any
 
 import pytest
 import zoo_networks
@@ -17,7 +18,6 @@ import zoo_table_models
 import zoo_training
 import zoo_tricks
 import zoo_unusual
-from _pytest.mark import ParameterSet
 from zoo_parts import CHECKS, Kind
 
 from keras_estimator.errors import EstimatorWarning
@@ -46,11 +46,15 @@ TABLE: dict[int, str] = {
 THOROUGH = frozenset(sorted(KINDS.keys() - set(TABLE.values()))[::2])
 
 
-def under_contract(quick: Collection[str] = ()) -> list[ParameterSet]:
+def under_contract(quick: Collection[str] = ()) -> list[Any]:
     """Return all kinds as parameters of a test, marked by when it runs."""
-    marks = {name: [pytest.mark.slow] if name not in quick else [] for name in KINDS}
-    also = {name: [pytest.mark.thorough] for name in THOROUGH - set(quick)}
-    return [pytest.param(name, marks=[*marks[name], *also.get(name, [])], id=name) for name in KINDS]
+
+    def marks(name: str) -> list[pytest.MarkDecorator]:
+        if name in quick:
+            return []
+        return [pytest.mark.slow, pytest.mark.thorough] if name in THOROUGH else [pytest.mark.slow]
+
+    return [pytest.param(name, marks=marks(name), id=name) for name in KINDS]
 
 
 def heard(kind: Kind, moment: str) -> contextlib.AbstractContextManager[object]:

@@ -202,7 +202,7 @@ def _attributes(thing: Any, path: tuple[str, ...]) -> Iterator[_Place]:
             yield _Place(value, (*path, name.strip("_")), thing, name)
     yield _Place(layers, path, thing, "_layers")
     for cls in type(thing).__mro__:
-        if not _is_foreign(cls):
+        if not is_foreign(cls):
             for name, value in vars(cls).items():
                 function = getattr(value, "__func__", getattr(value, "fget", value))  # also of a static one, a property
                 if isinstance(function, types.FunctionType):
@@ -224,7 +224,7 @@ def _slots(thing: Any) -> Iterator[tuple[str, Any]]:
 
 def _captured(function: types.FunctionType, path: tuple[str, ...]) -> Iterator[_Place]:
     """Yield what a function of the user reaches: closure, defaults and the globals it names."""
-    if _is_foreign(function):
+    if is_foreign(function):
         return
     code = function.__code__
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
@@ -254,7 +254,8 @@ def _are_kin(value: Any, function: types.FunctionType) -> bool:
     return _root(written) == _root(function) and not isinstance(value, type)
 
 
-def _is_foreign(thing: Any) -> bool:
+def is_foreign(thing: Any) -> bool:
+    """Tell whether a class or a function is of a library that a model is made with, and not of the user."""
     return _root(thing) in _FOREIGN or _root(thing) in {"keras", "keras_estimator"}
 
 

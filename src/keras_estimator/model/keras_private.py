@@ -39,6 +39,11 @@ def takes_training(model: Any) -> bool:
     return bool(model._call_has_training_arg)
 
 
+def answer(model: Any, x: Any, *, training: bool) -> Any:
+    """Call a model as the steps of Keras do."""
+    return model(x, training=training) if takes_training(model) else model(x)
+
+
 def loss_of(model: Any, **parts: Any) -> Any:
     """Return the loss of a batch as `train_step` gets it: also from a `compute_loss` without `training`."""
     return model._compute_loss(**parts)

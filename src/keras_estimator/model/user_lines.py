@@ -102,3 +102,10 @@ def in_one_line(error: BaseException) -> str:
     # TensorFlow says it below the stack, of a running graph and of a traced function; everybody else says it first.
     is_below = (hasattr(error, "error_code") and hasattr(error, "op")) or lines[:1] == ["in user code:"]
     return lines[-1 if is_below else 0][:200] if lines else ""
+
+
+def located(error: BaseException) -> str:
+    """Return where in the user's program an error was raised, if it was there, its type, and what it says."""
+    line = line_of(error)
+    said = f"{type(error).__name__}: {in_one_line(error)}"
+    return said if line is None else f"{line}: {said}"

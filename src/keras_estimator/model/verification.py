@@ -20,11 +20,11 @@ import numpy as np
 from keras_estimator.console import show_log
 from keras_estimator.errors import BlueprintError, EstimatorError
 from keras_estimator.model import fresh_process
-from keras_estimator.model.computation.fingerprint import take_fingerprints
+from keras_estimator.model.computation.fingerprint import Fingerprint, Traced, take_fingerprints
 from keras_estimator.model.computation.sample import batches_of, values_for
 from keras_estimator.model.computation.trial import Trial, TrialInputs, try_out
 from keras_estimator.model.computation.unchanged import unchanged
-from keras_estimator.model.user_lines import in_one_line, line_of
+from keras_estimator.model.user_lines import located
 
 _LOG = logging.getLogger("keras_estimator")
 _CHECKS = ("state", "answers", "train step", "fingerprint")
@@ -93,8 +93,9 @@ def verify(model: Any, data: bytes, batch: Any) -> Verification:
     """
     show_log()
     _LOG.info("comparing `%s` with its copy in a fresh process, which takes some seconds", model.name)
-    inputs = _inputs_for(model, batch)
-    here = _here(model, inputs)
+    traced = _traced(model, batch)
+    inputs = _inputs_for(model, batch, traced)
+    here = _here(model, inputs, traced.fingerprint if traced is not None else None)
     there = _in_a_fresh_process(data, inputs)
     if isinstance(there, Finding):
         return Verification((there,), (), dict.fromkeys(_CHECKS, "the copy could not be tried out"))
@@ -103,29 +104,32 @@ def verify(model: Any, data: bytes, batch: Any) -> Verification:
     return Verification(tuple(findings(here, there)), checked, not_checked)
 
 
-def _inputs_for(model: Any, batch: Any) -> TrialInputs:
+def _traced(model: Any, batch: Any) -> Traced | None:
+    try:
+        return take_fingerprints(model, batch)[0]
+    except BlueprintError:
+        return None  # the trial says so, and why
+
+
+def _inputs_for(model: Any, batch: Any, traced: Traced | None) -> TrialInputs:
     features = batches_of(model, batch)
-    data = None if batch is None else keras.tree.map_structure(np.asarray, batch)
-    if batch is None and model.compiled:
-        try:
-            data = values_for(take_fingerprints(model, None)[0].data)
-        except BlueprintError:
-            data = None  # its trial says that no step was taken, and why
-    return TrialInputs(features, data if model.compiled else None, batch)
+    if not model.compiled:
+        return TrialInputs(features, None, batch)
+    if batch is not None:
+        return TrialInputs(features, keras.tree.map_structure(np.asarray, batch), batch)
+    return TrialInputs(features, None if traced is None else values_for(traced.data), None)
 
 
-def _here(model: Any, inputs: TrialInputs) -> Trial:
+def _here(model: Any, inputs: TrialInputs, fingerprint: Fingerprint | None) -> Trial:
     try:
         with unchanged(model, values=True):
-            trial = try_out(model, inputs)
+            trial = try_out(model, inputs, fingerprint)
     except EstimatorError:
         raise
     except Exception as error:
-        line = line_of(error)
-        said = f"{type(error).__name__}: {in_one_line(error)}"
         raise BlueprintError(
             f"`{model.name}` cannot be tried out",
-            found=f"{line}: {said}" if line is not None else said,
+            found=located(error),
             expected="a model that answers a batch and takes a step",
             fix="ke.Blueprint.of(model, batch=(x, y)) with a few rows of its data; or mend the line above",
         ) from error

@@ -35,7 +35,7 @@ class Ports:
         declared = list(given.values()) if isinstance(given, Mapping) else tensors
         self._shapes = [t.shape for t in (declared if all(hasattr(t, "shape") for t in declared) else tensors)]
         # A step of the user's may take what it is given apart by name; Keras finds the inputs by name, too.
-        self._keeps_dict = has_own(model, "train_step", "test_step", "predict_step")
+        self._has_own_step = has_own(model, "train_step", "test_step", "predict_step")
 
     def fit(self, batch: Any) -> tuple[Any, ...]:
         """Return `(x[, y[, sample_weight]])` of a batch in the model's own structure.
@@ -51,21 +51,15 @@ class Ports:
                 expected="(x,), (x, y) or (x, y, sample_weight)",
                 fix="put several inputs into one dict or tuple: ((x1, x2), y)",
             )
-        x = match_names(
-            parts[0], self.inputs, what="inputs", keeps_dict=self.takes_dict or self._kept(parts[0], self.inputs)
-        )
+        x = self._matched(parts[0], self.inputs, "inputs", keeps_dict=self.takes_dict)
         self._check_shapes(x)
-        labels = (
-            match_names(
-                part, self.outputs, what="outputs", keeps_dict=self.gives_dict or self._kept(part, self.outputs)
-            )
-            for part in parts[1:]
-        )
+        labels = (self._matched(part, self.outputs, "outputs", keeps_dict=self.gives_dict) for part in parts[1:])
         return (x, *labels)
 
-    def _kept(self, given: Any, names: list[str] | None) -> bool:
-        """Tell whether a step of the user's gets the dict that the data have, as `fit` gives it."""
-        return self._keeps_dict and isinstance(given, Mapping) and set(names or ()) <= set(given)
+    def _matched(self, given: Any, names: list[str] | None, what: str, *, keeps_dict: bool) -> Any:
+        """Put what the data have into the model's structure; a step of the user's gets their dict, as from `fit`."""
+        for_own_step = self._has_own_step and isinstance(given, Mapping) and set(names or ()) <= set(given)
+        return match_names(given, names, what=what, keeps_dict=keeps_dict or for_own_step)
 
     def _check_shapes(self, x: Any) -> None:
         in_order = isinstance(x, Mapping) and x.keys() == set(self.inputs or ())

@@ -19,7 +19,8 @@ from typing import Any
 
 import tensorflow as tf
 
-_PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+from keras_estimator.model.computation.graph_hash import CALLS_OF_PYTHON, functions_of
+
 _SEEDED = ("Shuffle", "Random", "Sampling")  # datasets with a seed, which differs each time one is drawn
 _LARGE = 32 * 2**20  # bytes of rows
 
@@ -33,7 +34,7 @@ def pipeline_hash(dataset: tf.data.Dataset) -> str:
     variant = tf.data.experimental.to_variant(dataset)
     try:
         nodes = list(_nodes(variant))
-        if not any(node.op in _PYTHON for node in nodes):
+        if not any(node.op in CALLS_OF_PYTHON for node in nodes):
             return format(int(tf.raw_ops.DatasetFingerprint(input_dataset=variant)), "x")
     except tf.errors.OpError:  # it reads something that has no graph, such as a service
         return _digest(*(type(stage).__name__ for stage in stages))
@@ -56,7 +57,7 @@ def _nodes(variant: tf.Tensor) -> Iterator[Any]:
     text = tf.raw_ops.DatasetToGraphV2(input_dataset=variant, external_state_policy=ignore)
     graph = tf.compat.v1.GraphDef.FromString(text.numpy())
     yield from graph.node
-    for function in graph.library.function:
+    for function in functions_of(graph):
         yield from function.node_def
 
 

@@ -80,11 +80,11 @@ class Predicting:
         return declared_batch(self._model) if is_stateful else None
 
     def _function(self, spec: Any) -> tuple[Any, list[tf.Variable]]:
-        size = self._size_of_stateful()
-        spec = spec if size is None else with_batch(spec, size)
         structure = tf.nest.map_structure(lambda leaf: (type(leaf).__name__, leaf.dtype, leaf.shape.rank), spec)
         key = (repr(structure), getattr(self._model.predict_step, "__func__", None))
         known, function, written = self._traced.get(key, (None, None, []))
+        size = self._size_of_stateful() if known is None else _size_of(known)
+        spec = spec if size is None else with_batch(spec, size)
         if known is None or not _covers(known, spec):
             spec = spec if known is None else tf.nest.map_structure(_widest, known, spec)
             with numpy_calls.explained():
@@ -97,6 +97,13 @@ class Predicting:
             self._traced[key] = (spec, function, written)
         self.spec = self._traced[key][0]
         return function, written
+
+
+def _size_of(spec: Any) -> int | None:
+    """Return the size of batches that a spec was given, if it was given one."""
+    dense = (leaf for leaf in tf.nest.flatten(spec) if isinstance(leaf, tf.TensorSpec) and leaf.shape.rank)
+    size: int | None = next((leaf.shape[0] for leaf in dense), None)
+    return size
 
 
 def _features(batch: Any) -> Any:

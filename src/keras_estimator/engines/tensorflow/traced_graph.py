@@ -1,7 +1,6 @@
 """Look through a traced graph: who owns what it captures, what it writes, and where it calls Python.
 
-Private parts of TensorFlow that are touched here: `Graph._get_function`, and `_parent_trackable` of the
-handle of a variable or table (tests/test_traced_graph.py).
+The private part of TensorFlow that is touched here is `Graph._get_function` (tests/test_traced_graph.py).
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ from typing import Any
 import tensorflow as tf
 
 from keras_estimator.errors import ExportError
+from keras_estimator.model.carrying.carried_parts import owner_of_handle
+from keras_estimator.model.computation.graph_hash import CALLS_OF_PYTHON
 from keras_estimator.model.user_lines import UserLine
 
-_CALLBACKS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 _READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp"})
 _HANDLES = (tf.resource, tf.variant)
 _EXPORT = Path(__file__).with_name("export.py")
@@ -31,7 +31,7 @@ def refuse_callbacks(graph: Any) -> None:
         ExportError: there is a `tf.numpy_function` or `tf.py_function` in it.
     """
     for operation, _ in _operations(graph, {}):
-        if operation.type in _CALLBACKS:
+        if operation.type in CALLS_OF_PYTHON:
             line = _line(operation)
             raise ExportError(
                 "the model calls back into Python, and a server has none",
@@ -75,7 +75,7 @@ def owners(graphs: Iterable[Any], variables: Mapping[str, Any]) -> dict[str, Any
     handles = {id(outer): outer for graph in graphs for outer, _ in graph.captures if outer.dtype in _HANDLES}
     found: dict[str, Any] = {}
     for key, handle in handles.items():
-        owner = getattr(handle, "_parent_trackable", lambda: None)()
+        owner = owner_of_handle(handle)
         if owner is None:
             raise ExportError(
                 "the model uses something that cannot be saved",

@@ -23,7 +23,7 @@ from keras_estimator.model.computation.graph_hash import Computation, GraphHash,
 from keras_estimator.model.computation.sample import features_of, training_data_of
 from keras_estimator.model.computation.traces import Tracer
 from keras_estimator.model.computation.unchanged import unchanged
-from keras_estimator.model.user_lines import in_one_line, line_of
+from keras_estimator.model.user_lines import located
 
 UPDATE, TRAINED = "update of the weights", "choice of the weights to train"
 
@@ -181,23 +181,17 @@ def _next_data(model: Any, batch: Any, features: Any, outputs: Any, failures: li
 def _untraceable(model: Any, error: Exception) -> BlueprintError:
     if isinstance(error, BlueprintError):
         return error
-    line = line_of(error)
-    where = f"{line}: " if line is not None else ""
     return BlueprintError(
         f"what `{model.name}` computes cannot be traced",
-        found=f"{where}{type(error).__name__}: {in_one_line(error)}",
+        found=located(error),
         expected="a model whose call and train_step can be compiled, and data that fit it",
         fix="ke.Blueprint.of(model, batch=(x, y)) with a few rows of its data; or mend the line above",
     )
 
 
-def _answer(model: Any, x: Any, *, training: bool) -> Any:
-    return model(x, training=training) if keras_private.takes_training(model) else model(x)
-
-
 def _trace_training(tracer: Tracer, model: Any, data: Any) -> _Mode:
     if not model.compiled:
-        return _mode(tracer.trace(lambda data: _answer(model, data[0], training=True), data))
+        return _mode(tracer.trace(lambda data: keras_private.answer(model, data[0], training=True), data))
     if keras_private.has_own(model, "train_step"):
         return _mode(tracer.trace(model.train_step, data))
     if model.optimizer is not None:
@@ -214,7 +208,7 @@ def _loss(model: Any, data: Any, *, with_gradients: bool) -> Any:
     """Do what `train_step` of Keras does, up to the update of the weights."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     with tf.GradientTape() as tape:
-        answer = _answer(model, x, training=True)
+        answer = keras_private.answer(model, x, training=True)
         given = {"x": x, "y": y, "y_pred": answer, "sample_weight": sample_weight}
         loss = keras_private.loss_of(model, **given, training=True)
         if model.optimizer is not None:

@@ -13,6 +13,8 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 # What says how, where or under which name an operation runs, and not what it computes.
 _NOT_MATHEMATICS = frozenset(
     """
@@ -22,7 +24,8 @@ _NOT_MATHEMATICS = frozenset(
 _OWN_GRADIENT = "_gradient_op_type"
 # The gradient of a call of a function is the one of the operations in it.
 _GRADIENTS_OF_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-_CALLS_OF_PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+# Operations that call back into Python: what they compute stands in no graph.
+CALLS_OF_PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +64,18 @@ def digest(*texts: str) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:32]
 
 
+def digest_of_array(array: np.ndarray[Any, Any]) -> str:
+    """Describe an array by its dtype, its shape and 32 hexadecimal digits for its numbers or texts."""
+    content = repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes()
+    return f"{array.dtype} {array.shape} {hashlib.sha256(content).hexdigest()[:32]}"
+
+
+def functions_of(graph: Any) -> Iterable[Any]:
+    """Return the functions that the nodes of a `GraphDef` may call."""
+    found: Iterable[Any] = graph.library.function  # a field of TensorFlow's message, no folder
+    return found
+
+
 class GraphHash:
     """The hashes of one graph.
 
@@ -70,7 +85,7 @@ class GraphHash:
     """
 
     def __init__(self, graph: Any, read: Read) -> None:
-        self._functions = _Functions(graph.library.function)
+        self._functions = _Functions(functions_of(graph))
         self._nodes = _Nodes(graph.node, read.given, self._functions)
         self._read = read
         self._roots = [_node_of(name) for name in read.outputs] + list(read.effects)
@@ -116,7 +131,7 @@ class GraphHash:
     @property
     def calls_python(self) -> bool:
         """Whether a `tf.py_function` or its like is in it: what that computes is not seen."""
-        return any(node.op in _CALLS_OF_PYTHON for node in self._all_nodes())
+        return any(node.op in CALLS_OF_PYTHON for node in self._all_nodes())
 
     def _all_nodes(self) -> Iterator[Any]:
         live = self._nodes.in_order(self._roots)

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from keras_estimator.model.anatomy import layers_by_path
+from keras_estimator.model.anatomy import is_foreign, layers_by_path
 from keras_estimator.model.computation.fingerprint import Traced
 from keras_estimator.model.source_lines import where_defined
 
@@ -73,14 +73,10 @@ def _functions_of(layer: Any) -> Iterator[types.FunctionType]:
     """Yield the functions of the user that run when a layer is traced."""
     for name in _STEPS:
         function = getattr(getattr(layer, name, None), "__func__", vars(layer).get(name))
-        if isinstance(function, types.FunctionType) and not _is_of_keras(function):
+        if isinstance(function, types.FunctionType) and not is_foreign(function):
             yield function
     if isinstance(layer, keras.layers.Lambda) and isinstance(layer.function, types.FunctionType):
         yield layer.function
-
-
-def _is_of_keras(function: types.FunctionType) -> bool:
-    return (function.__module__ or "").partition(".")[0] in {"keras", "tensorflow"}
 
 
 def _impure_reads(code: types.CodeType, names: dict[str, Any]) -> Iterator[str]:

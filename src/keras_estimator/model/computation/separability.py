@@ -18,8 +18,7 @@ import tensorflow as tf
 
 from keras_estimator.errors import BlueprintError
 from keras_estimator.model import keras_private, numpy_calls
-from keras_estimator.model.anatomy import layers_by_path
-from keras_estimator.model.computation.unchanged import unchanged
+from keras_estimator.model.computation.unchanged import unchanged, wrap_calls
 
 # Sums over rows of another number round otherwise.
 _TOLERANCE = 1e-4
@@ -122,10 +121,8 @@ def _coupled(model: Any, features: Any, *, training: bool) -> tuple[str, ...]:
     """Return the innermost layers in which the first row depends on others."""
     calls: list[tuple[str, Any, Any]] = []
     with unchanged(model, values=True), tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-        for path, layer in layers_by_path(model).items():
-            vars(layer)["call"] = _watched(layer.call, path, tape, calls)
-        told = {"training": training} if keras_private.takes_training(model) else {}
-        model(features, **told)
+        wrap_calls(model, functools.partial(_watched, tape=tape, calls=calls))
+        keras_private.answer(model, features, training=training)
     found = {path: None for path, inputs, outputs in calls if _depends_on_others(tape, inputs, outputs)}
     return tuple(path or "the model" for path in found if not any(_is_inside(other, path) for other in found))
 

@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_estimator.model import numpy_calls
-from keras_estimator.model.anatomy import holdings, layers_by_path
+from keras_estimator.model.anatomy import holdings
 from keras_estimator.model.carrying import carried_parts, tensorflow_parts
-from keras_estimator.model.computation.graph_hash import GraphHash, Read, digest
+from keras_estimator.model.computation.graph_hash import GraphHash, Read, digest, digest_of_array
+from keras_estimator.model.computation.unchanged import wrap_calls
 from keras_estimator.model.keras_private import storage_of
 
 # What a layer made: in which graph, from which operation on, up to which one, and the layer's path.
@@ -31,8 +32,7 @@ class Tracer:
         self._model = model
         self._made: list[_Made] = []
         self._label_of: dict[int, str] = {}
-        for path, layer in layers_by_path(model).items():
-            vars(layer)["call"] = _recorded(layer.call, path, self._made)
+        wrap_calls(model, functools.partial(_recorded, made=self._made))
 
     def trace(self, function: Callable[..., Any], *specs: Any) -> tuple[GraphHash, Any]:
         """Trace a function.
@@ -72,7 +72,11 @@ class Tracer:
         if id(outer) in self._label_of:
             return self._label_of[id(outer)]
         if outer.dtype not in (tf.resource, tf.variant):
-            return f"constant {_content(outer.numpy())}" if hasattr(outer, "numpy") else f"outer {outer.dtype.name}"
+            return (
+                f"constant {digest_of_array(np.asarray(outer))}"
+                if hasattr(outer, "numpy")
+                else f"outer {outer.dtype.name}"
+            )
         owner = carried_parts.owner_of_handle(outer)
         if tensorflow_parts.kind_of(type(owner)) == "table":
             return f"table {_content_of_table(owner)}"
@@ -120,12 +124,6 @@ def _description(thing: Any) -> str:
     return f"{thing.dtype.name} {thing.shape}"
 
 
-def _content(array: Any) -> str:
-    array = np.asarray(array)
-    values = repr(array.tolist()) if array.dtype == object else array.tobytes().hex()
-    return f"{array.dtype} {array.shape} {digest(values)}"
-
-
 def _content_of_table(table: Any) -> str:
     return digest(*sorted(_texts(tensorflow_parts.take_table(table))))
 
@@ -136,4 +134,4 @@ def _texts(taken: Any) -> Iterable[str]:
         inside = taken and taken["inside"]
         return [str(taken and (taken["buckets"], taken["key_dtype"])), *(_texts(inside) if inside else ())]
     keys, values = (taken[name][0].tolist() for name in ("keys", "values"))
-    return [taken["kind"], _content(taken["default"][0]), *map(repr, zip(keys, values, strict=True))]
+    return [taken["kind"], digest_of_array(np.asarray(taken["default"][0])), *map(repr, zip(keys, values, strict=True))]

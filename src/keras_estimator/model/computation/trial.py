@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from keras_estimator.errors import BlueprintError
 from keras_estimator.model import half_built, keras_private, numpy_calls
 from keras_estimator.model.anatomy import holdings
 from keras_estimator.model.computation.fingerprint import Fingerprint, take_fingerprints
+from keras_estimator.model.computation.graph_hash import digest_of_array
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -73,12 +73,13 @@ class Trial:
         return cls(**(dict(values) | arrays | {"fingerprint": fingerprint}))
 
 
-def try_out(model: Any, inputs: TrialInputs) -> Trial:
+def try_out(model: Any, inputs: TrialInputs, fingerprint: Fingerprint | None = None) -> Trial:
     """Let a model answer two batches and take one step; it is not as it was afterwards.
 
     Args:
         model: A Keras model.
         inputs: What it is tried with.
+        fingerprint: Its fingerprint, if it was taken already.
 
     Raises:
         Exception: Whatever the model raises when it answers.
@@ -86,9 +87,8 @@ def try_out(model: Any, inputs: TrialInputs) -> Trial:
     numpy_calls.install()
     not_tried: dict[str, str] = {}
     state = _state(model)
-    fingerprint = None
     try:
-        fingerprint = take_fingerprints(model, inputs.batch)[0].fingerprint
+        fingerprint = fingerprint or take_fingerprints(model, inputs.batch)[0].fingerprint
     except BlueprintError as error:
         not_tried["fingerprint"] = f"{error.problem}: {error.found}"
     half_built.complete(model)
@@ -128,19 +128,7 @@ def _named(name: str, outputs: Any) -> Arrays:
 
 
 def _state(model: Any) -> dict[str, str]:
-    return {held.path: _summary(np.asarray(_value(held.variable))) for held in holdings(model)}
-
-
-def _value(variable: Any) -> Any:
-    return variable.numpy() if hasattr(variable, "numpy") else keras_private.storage_of(variable).numpy()
-
-
-def _summary(array: np.ndarray[Any, Any]) -> str:
-    return f"{array.dtype} {array.shape} {hashlib.sha256(_bytes(array)).hexdigest()[:16]}"
-
-
-def _bytes(array: np.ndarray[Any, Any]) -> bytes:
-    return repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes()
+    return {held.path: digest_of_array(np.asarray(held.variable.numpy())) for held in holdings(model)}
 
 
 def _encoded(array: np.ndarray[Any, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_estimator.model.anatomy import layers_by_path
 from keras_estimator.model.carrying import carried_parts, tensorflow_parts
 from keras_estimator.model.carrying.container_records import slots_of
 from keras_estimator.model.carrying.object_graph import ObjectGraph, no_garbage_collection
@@ -44,6 +45,17 @@ def unchanged(thing: Any, *, values: bool) -> Iterator[None]:
             for restore in _restores(graph.things, values=values):
                 stack.callback(restore)
         yield
+
+
+def wrap_calls(model: Any, wrapped: Callable[[Callable[..., Any], str], Callable[..., Any]]) -> None:
+    """Put something around the `call` of each layer of a model; only inside `unchanged`, which takes it away.
+
+    Args:
+        model: The model.
+        wrapped: Given a `call` and the path of its layer, returns what stands in its place.
+    """
+    for path, layer in layers_by_path(model).items():
+        vars(layer)["call"] = wrapped(layer.call, path)
 
 
 def _restores(things: list[Any], *, values: bool) -> Iterator[Restore]:
