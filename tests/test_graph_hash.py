@@ -17,6 +17,7 @@ def hashed(function: Callable[..., Any], parts: Callable[[str], str] = lambda _:
     read = Read(
         outputs=[tensor.name for tensor in graph.outputs],
         effects=[operation.name for operation in graph.control_outputs],
+        turns={},
         given={tensor.op.name: f"input {place}" for place, tensor in enumerate(graph.inputs)},
         parts={name: parts(name) for name in names},
     )

@@ -21,11 +21,12 @@ import sys
 import types
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
+from keras_estimator.model.by_class import by_class
 from keras_estimator.model.keras_private import storage_of
 
 # Keras's and TensorFlow's own records about an object: they hold nothing that is not found elsewhere.
@@ -49,6 +50,7 @@ _FOREIGN = frozenset(
 )
 # What holds nothing: a vocabulary of a million words is passed over at once.
 _PLAIN_VALUES = (str, bytes, int, float, complex, type(None), np.ndarray, np.generic)
+_PLAIN_TYPES = frozenset({*_PLAIN_VALUES, bool})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +77,7 @@ class Holding:
         return self.is_raw and bool(self.variable.trainable)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """An object on the walk: where it was found."""
 
     thing: Any
@@ -135,14 +136,19 @@ def _walk(model: Any) -> Iterator[tuple[_Place, Any]]:
         yield place, storage
         if storage is not None or isinstance(place.thing, keras.Variable):
             continue  # a Keras variable without storage is declared, but has no value yet
-        children = list(_children(place))
-        later.extend(child for child in children if _comes_last(child))
-        now.extend(reversed([child for child in children if not _comes_last(child)]))
+        first: list[_Place] = []
+        for child in _children(place):
+            (later if _comes_last(child) else first).append(child)
+        now.extend(reversed(first))
 
 
 def _comes_last(place: _Place) -> bool:
-    is_owner = isinstance(place.thing, keras.optimizers.Optimizer | keras.metrics.Metric)
-    return is_owner or place.attribute in _OWNERS_LAST
+    return place.attribute in _OWNERS_LAST or _is_owner(type(place.thing))
+
+
+@by_class
+def _is_owner(cls: type) -> bool:
+    return issubclass(cls, keras.optimizers.Optimizer | keras.metrics.Metric)
 
 
 def _unique(path: str, taken: set[str]) -> str:
@@ -198,7 +204,7 @@ def _attributes(thing: Any, path: tuple[str, ...]) -> Iterator[_Place]:
     if isinstance(thing, keras.Sequential) or hasattr(type(thing), "operations"):
         yield _Place(layers, path, thing, "_layers")
     for name, value in (*attributes.items(), *_slots(thing)):
-        if name not in _BOOKKEEPING and not name.startswith("_self_"):
+        if type(value) not in _PLAIN_TYPES and name not in _BOOKKEEPING and not name.startswith("_self_"):
             yield _Place(value, (*path, name.strip("_")), thing, name)
     yield _Place(layers, path, thing, "_layers")
     for cls in type(thing).__mro__:

@@ -114,8 +114,10 @@ class TensorFlowEngine:
         of_model = as_floats(self.model.get_metrics_result())
         if of_model.keys() != last.keys():
             return last
+        if "loss" not in of_model or tracks_loss(self.model):
+            return of_model
         # A tracker that no step updates says 0.0, in Keras without a word; the last step's loss says more.
-        return of_model if tracks_loss(self.model) else {**of_model, "loss": last["loss"]}
+        return {**of_model, "loss": last["loss"]}
 
     def test(self, feed: AnyFeed, steps: int) -> Stride:
         return self._loops[self._key(ModeKeys.EVAL)](feed, steps)

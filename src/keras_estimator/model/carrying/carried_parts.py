@@ -11,6 +11,8 @@ import functools
 import importlib
 from typing import Any
 
+from keras_estimator.model.by_class import by_class
+
 # What `make_train_function` and its like compiled: it has the variables of the original in it.
 COMPILED_CACHES = frozenset(
     {
@@ -50,7 +52,7 @@ LOADER_MODULE = "tensorflow.python.saved_model.load"
 _BY_LOADER = frozenset({"signatures", "graph_debug_info", "tensorflow_version", "tensorflow_git_version"})
 
 
-@functools.lru_cache(maxsize=4096)
+@by_class
 def may_wait(cls: type) -> bool:
     """Tell whether objects of a class may keep values of a restored checkpoint for parts that are not there yet."""
     return hasattr(cls, "_maybe_initialize_trackable")
@@ -149,6 +151,7 @@ def reserved_keys_of(table: Any) -> tuple[Any, Any]:
     return table._empty_key, table._deleted_key
 
 
+@functools.cache
 def wrapper_classes() -> tuple[type, ...]:
     """Return the classes that TensorFlow puts around the lists, dicts and tuples of a `tf.Module`."""
     module = importlib.import_module(WRAPPERS_MODULE)

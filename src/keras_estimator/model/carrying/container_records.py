@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import collections
-import functools
 import gc
 import types
 import weakref
 from typing import Any
 
+from keras_estimator.model.by_class import by_class
 from keras_estimator.model.carrying import carried_parts
 from keras_estimator.model.carrying.shells import Record, Target
 
@@ -27,7 +27,7 @@ def with_attributes(record: Record, thing: Any) -> Record:
     for name in carried_parts.PENDING_RESTORES:
         if name in record.attributes:  # they hold the open file of a checkpoint
             record.attributes[name] = type(record.attributes[name])()
-    for cls, name, member in slots_of(type(thing)):  # type: ignore[arg-type]  # a class can be hashed
+    for cls, name, member in slots_of(type(thing)):
         try:
             record.slots.append((cls, name, member.__get__(thing)))
         except AttributeError:
@@ -35,9 +35,12 @@ def with_attributes(record: Record, thing: Any) -> Record:
     return record
 
 
-@functools.lru_cache(maxsize=4096)
+@by_class
 def slots_of(cls: type) -> list[tuple[type, str, Any]]:
-    """Return the slots of a class: the base that has it, its name, and what reads and writes it."""
+    """Return the slots of a class: the base that has it, its name, and what reads and writes it.
+
+    Those hold the class, so that one with slots of its own stays in memory.
+    """
     members = [(base, vars(base)) for base in cls.__mro__ if "__slots__" in vars(base)]
     return [
         (base, name, member)

@@ -87,8 +87,7 @@ class ObjectGraph:
         found = [
             (thing, names)
             for thing in self._things
-            if may_wait(type(thing))  # type: ignore[arg-type]  # a class can be hashed
-            and (names := carried_parts.waits_for(thing))
+            if may_wait(type(thing)) and (names := carried_parts.waits_for(thing))
         ]
         return [(self.path_of(thing), _WAITS.format(", ".join(names))) for thing, names in found]
 

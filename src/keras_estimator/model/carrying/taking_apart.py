@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_estimator.model.by_class import by_class
 from keras_estimator.model.carrying import (
     carried_parts,
     code_records,
@@ -31,8 +32,6 @@ from keras_estimator.model.carrying import (
 )
 from keras_estimator.model.carrying.shells import Derived, NotCarriedError, Record, Strategy, Target
 
-# Found once for each class; weakly, so that classes of a notebook cell can go.
-_TAKER_OF: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 _WHOLE_MODULES = frozenset({"typing", "dataclasses", "inspect", "abc", "logging", "ast", "re", "string"})
 _COPIED = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random, bytearray)
 # What belongs to this process, and what to do instead.
@@ -67,14 +66,10 @@ def take_apart(thing: Any, to: Target) -> Record | None:
     Raises:
         NotCarriedError: It belongs to this process.
     """
-    cls = type(thing)
-    taker = _TAKER_OF.get(cls)
-    if taker is None:
-        taker = _TAKER_OF[cls] = taker_of(cls)
-    record: Record | None = taker(thing, to)
-    return record
+    return taker_of(type(thing))(thing, to)
 
 
+@by_class
 def taker_of(cls: type) -> Callable[[Any, Target], Record | None]:
     """Return the function that takes objects of a class apart.
 

@@ -48,6 +48,7 @@ class Read:
     Attributes:
         outputs: Names of tensors, `"node:0"`, in the order of the function's result.
         effects: Names of nodes that run for what they do.
+        turns: When a node's turn is, if that matters and its control edges do not say it.
         given: What each input is: the name of its node, and how it is called in every process. What is known
             of the function besides (the structure of its result) stands by the name `""`.
         parts: The path of the layer that made a node; nodes that no layer made are left out.
@@ -55,6 +56,7 @@ class Read:
 
     outputs: Sequence[str]
     effects: Sequence[str]
+    turns: Mapping[str, str]
     given: Mapping[str, str]
     parts: Mapping[str, str]
 
@@ -86,13 +88,13 @@ class GraphHash:
 
     def __init__(self, graph: Any, read: Read) -> None:
         self._functions = _Functions(functions_of(graph))
-        self._nodes = _Nodes(graph.node, read.given, self._functions)
+        self._nodes = _Nodes(graph.node, read.given, read.turns, self._functions)
         self._read = read
-        self._roots = [_node_of(name) for name in read.outputs] + list(read.effects)
+        self._live = self._nodes.in_order([*map(_node_of, read.outputs), *read.effects])
 
     def computation(self) -> Computation:
         """Hash the whole and each part."""
-        hashes = self._nodes.hashes(self._roots)
+        hashes = self._nodes.hashes(self._live)
         outputs = [_in_words(hashes, name) for name in self._read.outputs]
         effects = sorted(hashes[name] for name in self._read.effects)
         whole = digest("outputs", *outputs, "effects", *effects, "given", *self._read.given.values())
@@ -102,7 +104,7 @@ class GraphHash:
         local: dict[str, str] = {}
         by_part: dict[str, list[str]] = {}
         part_of = self._read.parts
-        for name in self._nodes.in_order(self._roots):
+        for name in self._live:
             if name in self._read.given:
                 continue
             part = part_of.get(name, "")
@@ -134,8 +136,7 @@ class GraphHash:
         return any(node.op in CALLS_OF_PYTHON for node in self._all_nodes())
 
     def _all_nodes(self) -> Iterator[Any]:
-        live = self._nodes.in_order(self._roots)
-        yield from (self._nodes.by_name[name] for name in live)
+        yield from (self._nodes.by_name[name] for name in self._live)
         yield from self._functions.nodes()
 
 
@@ -160,19 +161,22 @@ class _Functions:
     def _hash(self, function: Any) -> str:
         signature = function.signature
         given = {arg.name: f"argument {place} {arg.type}" for place, arg in enumerate(signature.input_arg)}
-        nodes = _Nodes(function.node_def, given, self)
+        nodes = _Nodes(function.node_def, given, {}, self)
         outputs = [function.ret[arg.name] for arg in signature.output_arg]
         effects = list(function.control_ret.values())
-        hashes = nodes.hashes([*map(_node_of, outputs), *effects])
+        hashes = nodes.hashes(nodes.in_order([*map(_node_of, outputs), *effects]))
         return digest(*(_in_words(hashes, name) for name in outputs), *sorted(hashes[name] for name in effects))
 
 
 class _Nodes:
     """The nodes of one graph or of one function."""
 
-    def __init__(self, nodes: Iterable[Any], given: Mapping[str, str], functions: _Functions) -> None:
+    def __init__(
+        self, nodes: Iterable[Any], given: Mapping[str, str], turns: Mapping[str, str], functions: _Functions
+    ) -> None:
         self.by_name = {node.name: node for node in nodes}
         self._given = given
+        self._turns = turns
         self._functions = functions
         self._contents: dict[str, str] = {}
 
@@ -195,10 +199,10 @@ class _Nodes:
             waiting.extend((source, False) for source in map(_node_of, self.inputs(name)) if source not in done)
         return list(done)
 
-    def hashes(self, roots: Iterable[str]) -> dict[str, str]:
-        """Hash every node that the roots need, with all that it reads."""
+    def hashes(self, ordered: Iterable[str]) -> dict[str, str]:
+        """Hash each node with all that it reads, which comes before it."""
         hashes: dict[str, str] = {}
-        for name in self.in_order(roots):
+        for name in ordered:
             if name in self._given:
                 hashes[name] = self._given[name]
                 continue
@@ -209,11 +213,11 @@ class _Nodes:
         return hashes
 
     def content(self, name: str) -> str:
-        """Describe an operation by itself: its type and its attributes."""
+        """Describe an operation by itself: its type, its attributes and its turn."""
         if name not in self._contents:
             node = self.by_name[name]
             attributes = (f"{key} {self._attribute(node.attr[key])}" for key in sorted(node.attr) if _counts(key))
-            self._contents[name] = "\n".join((node.op, *attributes))
+            self._contents[name] = "\n".join((node.op, *attributes, self._turns.get(name, "")))
         return self._contents[name]
 
     def _attribute(self, value: Any) -> str:

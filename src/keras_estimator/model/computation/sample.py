@@ -87,7 +87,7 @@ def training_data_of(model: Any, batch: Any, features: Any, outputs: Any) -> Ite
         yield specs_of(batch, model)
         return
     by_itself = [(features,), features]
-    labelled = [(features, labels) for labels in _labels(outputs)]
+    labelled = [(features, labels) for labels in _labels(outputs, classes_first=_takes_classes(model))]
     yield from (*by_itself[:1], *labelled, features) if _has_no_loss(model) else (*labelled, *by_itself)
 
 
@@ -95,10 +95,17 @@ def _has_no_loss(model: Any) -> bool:
     return not getattr(model, "loss", None)
 
 
-def _labels(outputs: Any) -> Iterator[Any]:
+def _takes_classes(model: Any) -> bool:
+    """Guess from the name of its losses whether labels are numbers of classes; a wrong guess costs a trace."""
+    losses = keras.tree.flatten(getattr(model, "loss", None))
+    return any("sparse" in str(getattr(loss, "name", getattr(loss, "__name__", loss))).lower() for loss in losses)
+
+
+def _labels(outputs: Any, *, classes_first: bool) -> Iterator[Any]:
     """Yield specs of labels: numbers like the outputs, or the numbers of classes."""
     leaves = tf.nest.flatten(tf.TensorSpec([None, 1]) if outputs is None else outputs)
     choices = [(tf.TensorSpec(leaf.shape, "float32"), tf.TensorSpec(leaf.shape[:-1], "int64")) for leaf in leaves]
+    choices = [choice[::-1] if classes_first else choice for choice in choices]
     rows: Any = itertools.product(*choices) if len(leaves) <= _MOST_OUTPUTS_COMBINED else zip(*choices, strict=True)
     for labels in rows:
         yield labels[0] if outputs is None else tf.nest.pack_sequence_as(outputs, list(labels))

@@ -13,6 +13,8 @@ import tensorflow as tf
 from keras_estimator.model import numpy_calls
 from keras_estimator.model.anatomy import holdings
 from keras_estimator.model.carrying import carried_parts, tensorflow_parts
+from keras_estimator.model.computation import function_graph
+from keras_estimator.model.computation.function_graph import FunctionGraph
 from keras_estimator.model.computation.graph_hash import GraphHash, Read, digest, digest_of_array
 from keras_estimator.model.computation.unchanged import wrap_calls
 from keras_estimator.model.keras_private import storage_of
@@ -42,28 +44,26 @@ class Tracer:
             specs: One `tf.TensorSpec`, or a structure of them, for each argument.
 
         Returns:
-            The hashes of what was traced, and the specs of what the function returns.
+            The hashes of what was traced, and what the function returns, as tensors of the graph.
         """
         self._made.clear()
         with numpy_calls.explained():
-            concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
-        graph = concrete.graph
+            traced = function_graph.trace(function, specs)
+        returned = tf.nest.flatten(traced.results, expand_composites=True)
         read = Read(
-            outputs=[tensor.name for tensor in graph.outputs],
-            effects=[operation.name for operation in graph.control_outputs],
-            given=self._given(graph, concrete.structured_outputs),
-            parts=self._parts(graph),
+            outputs=[tensor.name for tensor in returned if tensor is not None],
+            effects=traced.effects,
+            turns=traced.turns,
+            given=self._given(traced),
+            parts=self._parts(traced.graph),
         )
-        return GraphHash(graph.as_graph_def(), read), concrete.structured_outputs
+        return GraphHash(traced.graph.as_graph_def(), read), traced.results
 
-    def _given(self, graph: Any, outputs: Any) -> dict[str, str]:
-        captured = {inner.op.name: outer for outer, inner in graph.captures}
-        given: dict[str, str] = {}
-        for place, tensor in enumerate(graph.inputs):
-            name = tensor.op.name
-            outer = captured.get(name)
-            given[name] = f"input {place} {tensor.dtype.name} {tensor.shape}" if outer is None else self._label(outer)
-        return given | {"": f"returns {tf.nest.map_structure(lambda _: 0, outputs)}"}
+    def _given(self, traced: FunctionGraph) -> dict[str, str]:
+        given = {"": f"returns {tf.nest.map_structure(lambda _: 0, traced.results)}"}
+        for place, tensor in enumerate(traced.inputs):
+            given[tensor.op.name] = f"input {place} {tensor.dtype.name} {tensor.shape}"
+        return given | {inner.op.name: self._label(outer) for outer, inner in traced.graph.captures}
 
     def _label(self, outer: Any) -> str:
         """Return how something captured is called in every process: by what it holds, or by its path."""

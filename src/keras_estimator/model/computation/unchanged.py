@@ -9,19 +9,22 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import operator
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from keras_estimator.model.anatomy import layers_by_path
+from keras_estimator.model.by_class import by_class
 from keras_estimator.model.carrying import carried_parts, tensorflow_parts
 from keras_estimator.model.carrying.container_records import slots_of
 from keras_estimator.model.carrying.object_graph import ObjectGraph, no_garbage_collection
 from keras_estimator.model.carrying.shells import Target
 
 Restore = Callable[[], object]
+_PLAIN_CONTAINERS = frozenset({list, dict, set})
 
 
 @contextlib.contextmanager
@@ -37,14 +40,26 @@ def unchanged(thing: Any, *, values: bool) -> Iterator[None]:
     Raises:
         BlueprintError: The model holds something that cannot be copied, such as an open file.
     """
-    # A stack calls all that is on it, even if one of them fails.
-    with contextlib.ExitStack() as stack:
-        with no_garbage_collection():
-            graph = ObjectGraph(Target.THIS_PROCESS)
-            graph.explore(thing)
-            for restore in _restores(graph.things, values=values):
-                stack.callback(restore)
+    with no_garbage_collection():
+        graph = ObjectGraph(Target.THIS_PROCESS)
+        graph.explore(thing)
+        restores = list(_restores(graph.things, values=values))
+    try:
         yield
+    finally:
+        _put_back(restores)
+
+
+def _put_back(restores: list[Restore]) -> None:
+    """Put all back, even if some of it cannot be."""
+    failure = None
+    for restore in reversed(restores):
+        try:
+            restore()
+        except Exception as error:  # noqa: BLE001 - raised below; the others come first
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
 def wrap_calls(model: Any, wrapped: Callable[[Callable[..., Any], str], Callable[..., Any]]) -> None:
@@ -68,28 +83,37 @@ def _restores(things: list[Any], *, values: bool) -> Iterator[Restore]:
         seen.add(id(thing))
         if values and (restore := _of_value(thing)) is not None:
             yield restore
-        if (restore := _of_container(thing)) is not None:
+        of_container, has_attributes, slots = _ways_to_put_back(type(thing))
+        if of_container is not None and (restore := of_container(thing)) is not None:
             yield restore
-        attributes = _attributes(thing)
+        attributes = _attributes(thing) if has_attributes else None
         if attributes is not None:
             yield _of_dict(dict, attributes)
-        yield from _of_slots(thing)
+        if slots:
+            yield from _of_slots(thing, slots)
         # Records of Keras and TensorFlow that a copy leaves out are plain containers of the object itself.
-        waiting.extend(inner for inner in _inside(thing, attributes) if type(inner) in (list, dict, set))
+        waiting.extend([inner for inner in _inside(thing, attributes) if type(inner) in _PLAIN_CONTAINERS])
 
 
-def _inside(thing: Any, attributes: dict[str, Any] | None) -> Iterator[Any]:
-    yield from (attributes or {}).values()
+def _inside(thing: Any, attributes: dict[str, Any] | None) -> Iterable[Any]:
     if type(thing) is list:
-        yield from thing
-    elif type(thing) is dict:
-        yield from thing.values()
-    elif isinstance(thing, carried_parts.wrapper_classes()):
-        yield getattr(thing, "__wrapped__", None)
+        return list(thing)
+    if type(thing) is dict:
+        return list(thing.values())
+    inside = (attributes or {}).values()
+    is_wrapper = isinstance(thing, carried_parts.wrapper_classes())
+    return (*inside, getattr(thing, "__wrapped__", None)) if is_wrapper else inside
 
 
-def _of_slots(thing: Any) -> Iterator[Restore]:
-    for _, _, member in slots_of(type(thing)):  # type: ignore[arg-type]  # a class can be hashed
+@by_class
+def _ways_to_put_back(cls: type) -> tuple[Callable[[Any], Restore | None] | None, bool, list[tuple[type, str, Any]]]:
+    """Return what holds something in objects of a class: a container's items, whether attributes, slots."""
+    has_attributes = cls.__dictoffset__ != 0 and not issubclass(cls, type | types.ModuleType)
+    return _container_of(cls), has_attributes, slots_of(cls)
+
+
+def _of_slots(thing: Any, slots: list[tuple[type, str, Any]]) -> Iterator[Restore]:
+    for _, _, member in slots:
         try:
             held = member.__get__(thing)
         except AttributeError:
@@ -98,12 +122,10 @@ def _of_slots(thing: Any) -> Iterator[Restore]:
 
 
 def _attributes(thing: Any) -> dict[str, Any] | None:
-    if isinstance(thing, type | types.ModuleType):
-        return None
     try:
         attributes: dict[str, Any] = object.__getattribute__(thing, "__dict__")
     except AttributeError:
-        return None
+        return None  # a class in C may hide it
     return attributes if type(attributes) is dict else None
 
 
@@ -114,19 +136,15 @@ def _of_value(thing: Any) -> Restore | None:
     return tensorflow_parts.keep_value(thing)
 
 
-def _of_container(thing: Any) -> Restore | None:
-    """Return what puts the items of a container back, past the methods of the class that Keras made of it."""
-    cls = type(thing)
-    for base in (collections.OrderedDict, dict):
-        if issubclass(cls, base):
-            return _of_dict(base, thing)
-    if issubclass(cls, list):
-        return _of_items(list, thing)
-    if issubclass(cls, set):
-        return _of_items(set, thing)
-    if issubclass(cls, collections.deque):
-        return _of_items(collections.deque, thing)
-    return _of_cell(thing) if issubclass(cls, types.CellType) else None
+def _container_of(cls: type) -> Callable[[Any], Restore | None] | None:
+    """Return what puts back the items of containers of a class, past the methods of the class that Keras made of it."""
+    for mapping in (collections.OrderedDict, dict):
+        if issubclass(cls, mapping):
+            return functools.partial(_of_dict, mapping)
+    for sequence in (list, set, collections.deque):
+        if issubclass(cls, sequence):
+            return functools.partial(_of_items, sequence)
+    return _of_cell if issubclass(cls, types.CellType) else None
 
 
 def _of_items(base: Any, thing: Any) -> Restore:
@@ -134,8 +152,7 @@ def _of_items(base: Any, thing: Any) -> Restore:
     add = base.update if base is set else base.extend
 
     def restore() -> None:
-        now = list(base.__iter__(thing))
-        if len(now) != len(items) or any(one is not other for one, other in zip(now, items, strict=True)):
+        if not _are_same(list(base.__iter__(thing)), items):
             base.clear(thing)
             add(thing, items)
 
@@ -143,20 +160,18 @@ def _of_items(base: Any, thing: Any) -> Restore:
 
 
 def _of_dict(cls: Any, thing: Any) -> Restore:
-    pairs = list(cls.items(thing))
+    keys, held = list(cls.keys(thing)), list(cls.values(thing))
 
     def restore() -> None:
-        now = list(cls.items(thing))
-        same = len(now) == len(pairs) and all(map(_is_same_pair, now, pairs))
-        if not same:
+        if not (_are_same(cls.values(thing), held) and _are_same(cls.keys(thing), keys)):
             cls.clear(thing)
-            cls.update(thing, pairs)
+            cls.update(thing, zip(keys, held, strict=True))
 
     return restore
 
 
-def _is_same_pair(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
-    return one[0] is other[0] and one[1] is other[1]
+def _are_same(now: Any, before: list[Any]) -> bool:
+    return len(now) == len(before) and all(map(operator.is_, now, before))
 
 
 def _of_cell(cell: types.CellType) -> Restore | None:
