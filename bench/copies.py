@@ -31,7 +31,7 @@ TARGETS = {
 }
 
 
-# What each peer is compared with. A fingerprint cannot be had without the two traces.
+# What each peer is compared with. With tf.function a fingerprint needs at least the two traces.
 _OURS_OF = {"clone_model + set_weights": "copy", "copy.deepcopy": "copy", "two traces by TensorFlow": "fingerprint"}
 
 

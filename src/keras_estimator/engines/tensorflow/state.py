@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras_estimator.engines.engine import State
 from keras_estimator.errors import CheckpointMismatchError, EstimatorWarning
 from keras_estimator.model.anatomy import holdings
+from keras_estimator.model.computation.function_graph import READS
 from keras_estimator.model.keras_private import all_layers, own_as_weight, storage_of
 from keras_estimator.model.source_lines import where_assigned
 
@@ -226,11 +227,8 @@ def written_variables(graph: Any, variables: Iterable[tf.Variable]) -> list[tf.V
     return [
         by_handle[id(handle)]
         for handle, inner in graph.captures
-        if id(handle) in by_handle and any(operation.type not in _READS for operation in inner.consumers())
+        if id(handle) in by_handle and any(operation.type not in READS for operation in inner.consumers())
     ]
-
-
-_READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp"})
 
 
 def _value(variable: Any) -> Any:

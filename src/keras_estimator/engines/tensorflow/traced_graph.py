@@ -15,10 +15,10 @@ import tensorflow as tf
 
 from keras_estimator.errors import ExportError
 from keras_estimator.model.carrying.carried_parts import owner_of_handle
+from keras_estimator.model.computation.function_graph import READS
 from keras_estimator.model.computation.graph_hash import CALLS_OF_PYTHON
 from keras_estimator.model.user_lines import UserLine
 
-_READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp"})
 _HANDLES = (tf.resource, tf.variant)
 _EXPORT = Path(__file__).with_name("export.py")
 _PACKAGES = ("tensorflow", "keras", "optree", "wrapt", "numpy", "keras_estimator")
@@ -51,7 +51,7 @@ def writes(graph: Any, owned: Mapping[str, Any]) -> list[str]:
     names = {id(thing.handle): name for name, thing in owned.items() if isinstance(thing, tf.Variable)}
     found: dict[str, str] = {}
     for operation, handles in _operations(graph, {inner.name: outer for outer, inner in graph.captures}):
-        if operation.type in _READS or _functions(operation):
+        if operation.type in READS or _functions(operation):
             continue
         for handle in handles:
             name = names.get(id(handle))
