@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import keras_estimator
+from keras_estimator.hooks.reporting import write_scalars
 
 
 def command(*arguments: str, at: Path) -> subprocess.CompletedProcess[str]:
@@ -52,6 +53,32 @@ def test_what_a_script_raises_passes_through(error: str, tmp_path: Path) -> None
     assert "Traceback" in done.stderr
     assert 'script.py", line 2, in <module>' in done.stderr
     assert "Error: no more" in done.stderr
+
+
+def test_a_report_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
+    write_scalars(tmp_path / "run" / "train", 1, {"loss": 1.0})
+    done = command("report", "run", at=tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == (f"{Path('run') / 'report.html'}\n", "", 0)
+    assert command("report", "run", "--out", "other.html", at=tmp_path).stdout == "other.html\n"
+    assert (tmp_path / "other.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_report_needs_no_keras(tmp_path: Path) -> None:
+    write_scalars(tmp_path / "train", 1, {"loss": 1.0})
+    program = (
+        "import sys; from keras_estimator.cli import app; app(['report', '.'], standalone_mode=False);"
+        "print({'keras', 'tensorflow'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "report.html\nset()\n", done.stderr
+
+
+def test_without_a_run_there_is_a_message_and_no_report(tmp_path: Path) -> None:
+    done = command("report", ".", at=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("ConfigError: there is no run in .\n  found:    an empty folder\n  expected:")
+    assert "  fix:      keras-estimator report MODEL_DIR" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_of_the_demo_is_a_message_and_not_a_traceback(tmp_path: Path) -> None:

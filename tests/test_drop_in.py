@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import keras_estimator as ke
+from keras_estimator import tf_estimator
 from keras_estimator.drop_in import install, run_script
 
 EXAMPLES = sorted((Path(__file__).parent / "data" / "article").glob("*.py"))
@@ -47,7 +48,7 @@ def script(folder: Path, text: str) -> Path:
 
 def reached(name: str) -> Any:
     found: Any = tf.estimator
-    for part in name.split("."):
+    for part in name.split(".") if name else ():
         found = getattr(found, part)
     return found
 
@@ -71,6 +72,30 @@ def test_the_old_names_lead_to_ours(statement: str):
     assert names["f"] is ke.model_to_estimator
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import tensorflow as tf; found = tf.estimator.TrainSpec",
+        "import tensorflow.compat.v1 as tf; found = tf.estimator.TrainSpec",
+        "from tensorflow import estimator; found = estimator.TrainSpec",
+        "from tensorflow.estimator import TrainSpec as found",
+        "import tensorflow.estimator as estimator; found = estimator.TrainSpec",
+    ],
+)
+def test_tf_estimator_is_the_module_that_can_be_imported_without_it(statement: str):
+    names: dict[str, Any] = {}
+    exec(statement, names)
+    assert names["found"] is tf_estimator.TrainSpec
+
+
+def test_its_parts_can_be_imported_from():
+    names: dict[str, Any] = {}
+    exec("from tensorflow.estimator.experimental import stop_if_lower_hook as hook", names)
+    exec("from tensorflow.estimator.export import PredictOutput as output", names)
+    assert names["hook"] is ke.stop_if_lower_hook
+    assert names["output"] is tf_estimator.export.PredictOutput
+
+
 def test_installing_twice_changes_nothing():
     before = tf.estimator
     install()
@@ -85,6 +110,13 @@ def test_every_name_of_the_original_is_there_or_says_what_to_use_instead(name: s
         what = str(error).partition("fix:")[2]
     assert what
     assert "turns any Keras model into an Estimator" not in what, "that is what a name without advice gets"
+
+
+def test_these_names_of_the_original_are_there():
+    there = {name for name in NAMES if hasattr(reached(name.rpartition(".")[0]), name.rpartition(".")[2])}
+    parts = [f"{part}.{name}" for part in ("experimental", "export") for name in reached(part).__all__]
+    assert there == {*tf_estimator.__all__, *parts} - {"experimental", "export"}
+    assert len(there) == 31
 
 
 def test_the_list_is_complete():

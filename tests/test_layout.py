@@ -26,8 +26,8 @@ MOST_LINES_OF_A_FILE = 400
 MOST_LINES_OF_A_FUNCTION = 40
 VAGUE = {"util", "utils", "helper", "helpers", "misc", "common", "manager", "handler", "base", "core", "impl", "lib"}
 
-# Besides interfaces and errors, what a class may inherit from: a hook overrides the moments it needs.
-OPEN_CLASSES = {"Hook"}
+# Besides interfaces and errors, what a class may inherit from: their users override what they need.
+OPEN_CLASSES = {"Hook", "Exporter"}
 
 # Built-in exceptions that are part of a protocol of Python and not a message to a person.
 PROTOCOL_EXCEPTIONS = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import logging
 import pickle
 import warnings
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from keras_estimator import run_config
 from keras_estimator.errors import ConfigError, EstimatorWarning
-from keras_estimator.run_config import ModeKeys, RunConfig
+from keras_estimator.run_config import ModeKeys, RunConfig, check_trains_alone
 
 # tensorflow_estimator 2.15, in this order; the two clocks had a default that stands for "every 600 s".
 ARGUMENTS_OF_THE_ORIGINAL = {
@@ -48,7 +50,8 @@ WITHOUT_MEANING = {
 @pytest.fixture(autouse=True)
 def nothing_said_and_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_config, "_said", set())
-    monkeypatch.delenv("TF_CONFIG", raising=False)
+    for name in ("TF_CONFIG", "SLURM_PROCID", "JOB_COMPLETION_INDEX"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_the_arguments_of_the_original_keep_their_order_and_defaults():
@@ -174,32 +177,141 @@ def test_it_cannot_be_changed_in_place_and_crosses_processes():
     assert pickle.loads(pickle.dumps(config)) == config
 
 
+def set_tf_config(monkeypatch: pytest.MonkeyPatch, **tf_config: Any) -> None:
+    monkeypatch.setenv("TF_CONFIG", json.dumps(tf_config))
+
+
+CLUSTER = {"chief": ["a:1"], "ps": ["d:1"], "worker": ["b:1", "c:1"]}
+ONE = {"chief": ["a:1"]}
+
+
 def test_there_is_one_worker_that_is_the_chief():
     config = RunConfig()
     assert (config.is_chief, config.task_type, config.task_id, config.master) == (True, "worker", 0, "")
     assert (config.num_worker_replicas, config.num_ps_replicas) == (1, 0)
+    assert (config.cluster_spec, config.global_id_in_cluster) == ({}, 0)
+    assert (config.evaluation_master, config.service) == ("", None)
+    check_trains_alone(config)
+
+
+def test_a_cluster_is_read_from_tf_config(monkeypatch: pytest.MonkeyPatch):
+    set_tf_config(monkeypatch, cluster=CLUSTER, task={"type": "worker", "index": 1}, service={"a": [1]})
+    config = RunConfig()
+    assert config.cluster_spec == CLUSTER
+    assert (config.is_chief, config.task_type, config.task_id, config.master) == (False, "worker", 1, "grpc://c:1")
+    assert (config.num_worker_replicas, config.num_ps_replicas, config.global_id_in_cluster) == (3, 1, 2)
+    assert (config.evaluation_master, config.service) == ("", {"a": [1]})
+
+
+def test_an_evaluator_is_read_from_tf_config(monkeypatch: pytest.MonkeyPatch):
+    set_tf_config(monkeypatch, cluster=CLUSTER, task={"type": "evaluator", "index": 0}, eval_session_master="m")
+    config = RunConfig()
+    assert (config.is_chief, config.task_type, config.task_id, config.master) == (False, "evaluator", 0, "")
+    assert (config.num_worker_replicas, config.num_ps_replicas, config.global_id_in_cluster) == (0, 0, None)
+    assert (config.cluster_spec, config.evaluation_master) == ({}, "m")
+
+
+@pytest.mark.parametrize("later", [None, "{", '{"model_dir": "elsewhere"}'])
+def test_what_was_read_stays_and_goes_into_copies(monkeypatch: pytest.MonkeyPatch, later: str | None):
+    set_tf_config(monkeypatch, cluster=CLUSTER, task={"type": "worker", "index": 1}, model_dir="runs/a")
+    config = RunConfig()
+    if later is None:
+        monkeypatch.delenv("TF_CONFIG")
+    else:
+        monkeypatch.setenv("TF_CONFIG", later)
+    assert config.task_id == 1
+    replaced = config.replace(model_dir="runs/b", tf_random_seed=1)
+    assert (replaced.task_id, replaced.cluster_spec, replaced.model_dir) == (1, CLUSTER, "runs/b")
+    for other in (config.replace(), dataclasses.replace(config), copy.deepcopy(config)):
+        assert other == config
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_what_is_handed_out_is_a_copy(monkeypatch: pytest.MonkeyPatch):
+    set_tf_config(monkeypatch, cluster=CLUSTER, task={"type": "ps", "index": 0}, service={"a": [1]})
+    config = RunConfig()
+    config.cluster_spec["worker"].clear()
+    assert config.service is not None
+    config.service["a"].clear()
+    assert (config.cluster_spec, config.service) == (CLUSTER, {"a": [1]})
+
+
+def test_two_processes_have_two_configs_and_both_can_be_keys(monkeypatch: pytest.MonkeyPatch):
+    alone = RunConfig()
+    set_tf_config(monkeypatch, cluster=CLUSTER, task={"type": "chief", "index": 0})
+    assert len({alone, RunConfig(), RunConfig()}) == 2
+
+
+def test_what_it_is_in_the_cluster_cannot_be_replaced():
+    for name in ("master", "task_type", "_task"):
+        with pytest.raises(ConfigError, match=f"no argument `{name}`") as caught:
+            RunConfig().replace(**{name: None})
+        assert "_task" not in caught.value.expected
+
+
+@pytest.mark.parametrize("given", [None, "runs/a", Path("runs/a"), "runs/a/"])
+def test_the_folder_may_be_named_by_tf_config(monkeypatch: pytest.MonkeyPatch, given: Any):
+    set_tf_config(monkeypatch, model_dir="runs/a")
+    assert Path(str(RunConfig(given).model_dir)) == Path("runs/a")
+
+
+def test_two_folders_are_refused(monkeypatch: pytest.MonkeyPatch):
+    set_tf_config(monkeypatch, model_dir="runs/a")
+    with pytest.raises(ConfigError, match="two folders for one run") as caught:
+        RunConfig("runs/b")
+    assert eval(caught.value.fix, {"RunConfig": RunConfig}).model_dir == "runs/a"
+
+
+def test_what_cannot_be_read_is_refused_when_it_is_made(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TF_CONFIG", "[]")
+    with pytest.raises(ConfigError, match="TF_CONFIG cannot be read"):
+        RunConfig()
 
 
 @pytest.mark.parametrize(
-    "tf_config", [{}, {"cluster": {}}, {"cluster": {"chief": ["localhost:1"]}, "task": {"type": "chief", "index": 0}}]
+    "cluster",
+    [{}, ONE, {"master": ["a:1"]}, {**ONE, "worker": [], "ps": []}, {**ONE, "evaluator": ["e:1"]}],
 )
-def test_a_cluster_of_one_task_is_no_cluster(monkeypatch: pytest.MonkeyPatch, tf_config: dict[str, Any]):
-    monkeypatch.setenv("TF_CONFIG", json.dumps(tf_config))
-    assert RunConfig().is_chief
+def test_who_has_no_company_but_evaluators_trains(monkeypatch: pytest.MonkeyPatch, cluster: dict[str, Any]):
+    kind = next(iter(cluster), "worker")
+    set_tf_config(monkeypatch, cluster=cluster, task={"type": kind, "index": 0})
+    check_trains_alone(RunConfig())
 
 
-def test_a_cluster_of_several_tasks_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}}))
-    with pytest.raises(ConfigError) as caught:
-        RunConfig()
-    assert caught.value.found == "TF_CONFIG names a cluster of 3 tasks"
+@pytest.mark.parametrize("kind", ["chief", "worker", "ps"])
+def test_one_of_several_tasks_does_not_train(monkeypatch: pytest.MonkeyPatch, kind: str):
+    set_tf_config(monkeypatch, cluster=CLUSTER, task={"type": kind, "index": 0})
+    config = RunConfig()
+    with pytest.raises(ConfigError, match="distribution is not part of this version") as caught:
+        check_trains_alone(config)
+    assert caught.value.found == "TF_CONFIG names a cluster of 4 tasks that train: 1 chief, 1 ps, 2 worker"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "3", '{"cluster": 3}', '{"cluster": {"chief": 1}}', "[" * 100_000])
-def test_an_unreadable_cluster_is_refused(monkeypatch: pytest.MonkeyPatch, text: str):
-    monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(ConfigError, match="TF_CONFIG cannot be read"):
-        RunConfig()
+def test_an_evaluator_does_not_train(monkeypatch: pytest.MonkeyPatch):
+    set_tf_config(monkeypatch, cluster=ONE, task={"type": "evaluator", "index": 0})
+    config = RunConfig()
+    with pytest.raises(ConfigError, match="an evaluator does not train") as caught:
+        check_trains_alone(config)
+    assert "train_and_evaluate" in caught.value.fix
+
+
+def test_one_of_several_processes_of_slurm_warns_once_with_the_callers_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
+    with pytest.warns(EstimatorWarning, match="Slurm task 3 of 8") as caught:
+        config = RunConfig()
+    assert [warning.filename for warning in caught] == [__file__]
+    RunConfig()  # a second warning would be an error here
+    config.replace(model_dir="elsewhere")
+
+
+def test_the_first_pod_of_a_job_is_noted_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setattr(logging.getLogger("keras_estimator"), "propagate", True)
+    caplog.set_level(logging.INFO, "keras_estimator")
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "0")
+    RunConfig()
+    RunConfig()
+    assert [record.getMessage()[:25] for record in caplog.records] == ["pod 0 of a Kubernetes Job"]
 
 
 def test_the_modes_equal_the_strings_of_the_original():

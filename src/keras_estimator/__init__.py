@@ -34,7 +34,19 @@ if TYPE_CHECKING:
     from keras_estimator.errors import NotCompiledError as NotCompiledError
     from keras_estimator.errors import NumpyCallError as NumpyCallError
     from keras_estimator.estimator import Estimator as Estimator
+    from keras_estimator.exporters import BestExporter as BestExporter
+    from keras_estimator.exporters import Exporter as Exporter
+    from keras_estimator.exporters import FinalExporter as FinalExporter
+    from keras_estimator.exporters import LatestExporter as LatestExporter
+    from keras_estimator.hooks.early_stopping import EarlyStopping as EarlyStopping
+    from keras_estimator.hooks.early_stopping import make_early_stopping_hook as make_early_stopping_hook
+    from keras_estimator.hooks.early_stopping import stop_if_higher_hook as stop_if_higher_hook
+    from keras_estimator.hooks.early_stopping import stop_if_lower_hook as stop_if_lower_hook
+    from keras_estimator.hooks.early_stopping import stop_if_no_decrease_hook as stop_if_no_decrease_hook
+    from keras_estimator.hooks.early_stopping import stop_if_no_increase_hook as stop_if_no_increase_hook
+    from keras_estimator.hooks.evaluation import EvaluationHook as EvaluationHook
     from keras_estimator.hooks.hook import Cadence as Cadence
+    from keras_estimator.hooks.hook import Evaluation as Evaluation
     from keras_estimator.hooks.hook import Hook as Hook
     from keras_estimator.hooks.hook import Run as Run
     from keras_estimator.hooks.progress import ProgressBar as ProgressBar
@@ -49,6 +61,9 @@ if TYPE_CHECKING:
     from keras_estimator.model.numpy_calls import numpy_on_tensors as numpy_on_tensors
     from keras_estimator.run_config import ModeKeys as ModeKeys
     from keras_estimator.run_config import RunConfig as RunConfig
+    from keras_estimator.specs import EvalSpec as EvalSpec
+    from keras_estimator.specs import TrainSpec as TrainSpec
+    from keras_estimator.training import train_and_evaluate as train_and_evaluate
 
 __version__ = "0.1.0"
 
@@ -79,7 +94,17 @@ _NAMES_BY_MODULE = {
         "NumpyCallError",
     ),
     "estimator": ("Estimator",),
-    "hooks.hook": ("Cadence", "Hook", "Run"),
+    "exporters": ("BestExporter", "Exporter", "FinalExporter", "LatestExporter"),
+    "hooks.early_stopping": (
+        "EarlyStopping",
+        "make_early_stopping_hook",
+        "stop_if_higher_hook",
+        "stop_if_lower_hook",
+        "stop_if_no_decrease_hook",
+        "stop_if_no_increase_hook",
+    ),
+    "hooks.evaluation": ("EvaluationHook",),
+    "hooks.hook": ("Cadence", "Evaluation", "Hook", "Run"),
     "hooks.progress": ("ProgressBar",),
     "hooks.reporting": ("MetricsLogger", "StepCounter", "SummaryWriter"),
     "hooks.saving": ("CheckpointSaver",),
@@ -88,6 +113,8 @@ _NAMES_BY_MODULE = {
     "model.blueprint": ("Blueprint",),
     "model.numpy_calls": ("numpy_on_tensors",),
     "run_config": ("ModeKeys", "RunConfig"),
+    "specs": ("EvalSpec", "TrainSpec"),
+    "training": ("train_and_evaluate",),
 }
 _HOMES = {name: f"{__name__}.{module}" for module, names in _NAMES_BY_MODULE.items() for name in names}
 

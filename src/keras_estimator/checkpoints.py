@@ -28,7 +28,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from keras_estimator.errors import CheckpointError, CorruptCheckpointError, EstimatorWarning, NoCheckpointError
-from keras_estimator.state_files import Array, flush, read_files, read_record, write_files
+from keras_estimator.state_files import Array, amend_record, flush, read_files, read_record, write_files
 
 if sys.platform != "win32":
     import fcntl
@@ -121,13 +121,31 @@ class Checkpoints:
                     shutil.rmtree(fresh, ignore_errors=True)
                 self._remove_old({target, *map(Path, protected)})
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(
-                f"the checkpoint of step {step} cannot be written",
-                found=f"{type(error).__name__}: {error}",
-                expected=f"room on the disk, and the right to write in {self.folder}",
-                fix=f"df -h {self.folder}; then call train again: it goes on from the newest checkpoint",
-            ) from error
+            raise _unwritable(step, self.folder, error) from error
         return target
+
+    def amend(self, step: int, run: Mapping[str, Any]) -> Path:
+        """Write to a checkpoint that is there something else about the run; its state stays.
+
+        Args:
+            step: The step of the checkpoint.
+            run: As in `write`.
+
+        Returns:
+            The folder of the checkpoint.
+
+        Raises:
+            NoCheckpointError: there is none of that step.
+            CorruptCheckpointError: its bytes are not those that were written.
+            CheckpointError: the disk does not take it.
+        """
+        path = self._find(step)
+        try:
+            with _one_writer(self.folder):
+                amend_record(path, run)
+        except OSError as error:
+            raise _unwritable(step, self.folder, error) from error
+        return path
 
     def list(self) -> Sequence[Checkpoint]:
         """Return the checkpoints that are there, by rising step; none of them was looked into."""
@@ -321,6 +339,15 @@ def _check_name(path: Path, step: int) -> None:
             expected=f"the state of step {match[1]}",
             fix=f"mv {path} {path.with_name(f'step-{step}')}",
         )
+
+
+def _unwritable(step: int, folder: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"the checkpoint of step {step} cannot be written",
+        found=f"{type(error).__name__}: {error}",
+        expected=f"room on the disk, and the right to write in {folder}",
+        fix=f"df -h {folder}; then call train again: it goes on from the newest checkpoint",
+    )
 
 
 def _fallback_text(step: int, damaged: Sequence[str]) -> str:

@@ -1,7 +1,8 @@
-"""The command keras-estimator: `run` an old script, see the `demo`."""
+"""The command keras-estimator: `run` an old script, see the `demo`, write the `report` of a run."""
 
 from __future__ import annotations
 
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -62,6 +63,26 @@ def demo(
     except EstimatorError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+@app.command()
+def report(
+    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="The file to write.", show_default="MODEL_DIR/report.html")] = None,
+    *,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """Write a page about a run: its curves, evaluations, model, checkpoints and set-up, in one HTML file."""
+    from keras_estimator.report.page import write_report  # noqa: PLC0415 - it starts what reads event files
+
+    try:
+        path = write_report(model_dir, out)
+    except EstimatorError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(path)
+    if open_:
+        webbrowser.open(path.absolute().as_uri())
 
 
 def main() -> None:

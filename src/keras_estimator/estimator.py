@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,21 @@ from typing import Any
 import numpy as np
 
 from keras_estimator import loop
-from keras_estimator.arguments import check_steps, existing, renamed, with_model_dir
-from keras_estimator.checkpoints import Checkpoints, Restored
+from keras_estimator.arguments import check_steps, renamed, with_model_dir
 from keras_estimator.engines.engine import Position, engine_for
 from keras_estimator.errors import ConfigError
 from keras_estimator.hooks.defaults import evaluation_hooks, training_hooks
-from keras_estimator.hooks.hook import Hook, Run
+from keras_estimator.hooks.hook import Evaluation, Hook, Run
 from keras_estimator.hooks.reporting import write_scalars
 from keras_estimator.inputs import Source, as_source, batches_per_pass, call_input_fn
 from keras_estimator.outputs import by_name, rows
-from keras_estimator.reading import Reader, Reading
-from keras_estimator.run_config import ModeKeys, RunConfig
+from keras_estimator.reading import Reading
+from keras_estimator.resident import Resident
+from keras_estimator.run_config import ModeKeys, RunConfig, check_trains_alone
+from keras_estimator.run_description import write_description
 
 _LOG = logging.getLogger("keras_estimator")
 _END = object()
-# Whose training state a model holds: it may be converted more than once.
-_HOLDERS: weakref.WeakKeyDictionary[Any, object] = weakref.WeakKeyDictionary()
 
 
 class Estimator:
@@ -60,16 +58,10 @@ class Estimator:
     ) -> None:
         self._config = with_model_dir(config or RunConfig(), model_dir)
         self._engine = engine_for(model, self._config)
-        self._checkpoints = Checkpoints(
-            self.model_dir, self._config.keep_checkpoint_max, self._config.keep_checkpoint_every_n_hours
-        )
+        self._resident = Resident(self._engine, self._config)
+        self._is_described = False
         self._metric_names_map = dict(metric_names_map or {})
         self._export_outputs = dict(export_outputs or {})
-        self._token = object()
-        self._step = 0
-        self._run_under_way: Run | None = None
-        self._data_record: dict[str, Any] = {}
-        self._reader = Reader(self._engine)
 
     @property
     def model(self) -> Any:
@@ -126,45 +118,55 @@ class Estimator:
             CheckpointMismatchError: `model_dir` holds another model.
         """
         check_steps(steps, max_steps)
-        self._make_resident()
-        if max_steps is not None and self._step >= max_steps:
-            _LOG.info("nothing to train: step %d is reached, max_steps is %d", self._step, max_steps)
+        check_trains_alone(self._config)
+        resident = self._resident
+        resident.bring_in()
+        if max_steps is not None and resident.step >= max_steps and resident.nothing_left(hooks or ()):
+            _LOG.info("nothing to train: step %d is reached, max_steps is %d", resident.step, max_steps)
             return self
-        last_step = max_steps if steps is None else self._step + steps
+        last_step = max_steps if steps is None else resident.step + steps
         source = self._source(input_fn, ModeKeys.TRAIN, has_steps=last_step is not None)
-        record = self._data_record if self._config.data_position == "continue" else {}
-        with self._reader.open(source, record) as reading:
+        record = resident.data_record if self._config.data_position == "continue" else {}
+        with resident.reader.open(source, record) as reading:
             self._engine.prepare(reading.feed, ModeKeys.TRAIN, class_weight)
-            run = Run(
-                model=self.model,
-                model_dir=Path(self.model_dir),
-                step=self._step,
-                first_step=self._step,
-                last_step=None if last_step is None else int(last_step),
-                save=lambda: self._save(run, reading, hooks_now),
-                saved_step=self._step if self._has_checkpoint_of_now() else None,
-                epoch=reading.position.passes,
-                batch=reading.position.batches,
-                batches_per_epoch=batches_per_pass(source),
-            )
-            hooks_now = training_hooks(self._config, hooks or (), saving_listeners or (), callbacks or ())
-            self._run(run, reading, hooks_now)
+            self._describe()
+            chosen = training_hooks(self._config, hooks or (), saving_listeners or (), callbacks or ())
+            run = self._new_run(reading, None if last_step is None else int(last_step), chosen)
+            with resident.training(run, reading, chosen):
+                report_steps = self._config.log_step_count_steps or 100
+                loop.train(self._engine, reading, run, chosen, report_steps=report_steps)
+            _LOG.info("trained to step %d: %s", run.step, run.stop_reason or "the last step is reached")
         loop.leave(run)
         return self
 
-    def _run(self, run: Run, reading: Reading, hooks: Sequence[Hook]) -> None:
-        self._run_under_way = run
-        _HOLDERS[self.model] = self._token
-        try:
-            loop.train(self._engine, reading, run, hooks, report_steps=self._config.log_step_count_steps or 100)
-        except BaseException:
-            del _HOLDERS[self.model]  # it may hold half a stride, or NaN: the newest checkpoint counts again
-            raise
-        finally:
-            self._run_under_way, self._step = None, run.step
-            self._data_record = reading.record(finished=run.is_over)
-            self._engine.ready_to_use()
-        _LOG.info("trained to step %d: %s", run.step, run.stop_reason or "the last step is reached")
+    def _describe(self) -> None:
+        """Write what this run is, once: the model has its shapes now."""
+        if not self._is_described:
+            write_description(self.model_dir, self.model, self._config, self.params)
+            self._is_described = True
+
+    def _new_run(self, reading: Reading, last_step: int | None, hooks: Sequence[Hook]) -> Run:
+        def tell(evaluation: Evaluation) -> None:
+            for hook in hooks:
+                hook.after_evaluation(run, evaluation)
+
+        step = self._resident.step
+        run = Run(
+            model=self.model,
+            model_dir=Path(self.model_dir),
+            step=step,
+            first_step=step,
+            last_step=last_step,
+            save=lambda: self._resident.save(run, reading, hooks),
+            saved_step=step if self._resident.is_saved else None,
+            epoch=reading.position.passes,
+            batch=reading.position.batches,
+            batches_per_epoch=batches_per_pass(reading.source),
+            goes_on=reading.goes_on,
+            tell=tell,
+            restore_weights=self._resident.restore_weights,
+        )
+        return run
 
     def evaluate(
         self,
@@ -195,15 +197,15 @@ class Estimator:
             ConfigError: `metric_names_map` does not name just the metrics there are.
         """
         check_steps(steps, None)
-        restored = self._make_resident(checkpoint_path)
-        step = self._step if restored is None else restored.step
+        restored = self._resident.read(checkpoint_path)
+        step = self._resident.step if restored is None else restored.step
         source = self._source(input_fn, ModeKeys.EVAL, has_steps=steps is not None)
         folder = Path(self.eval_dir(name))
         run = Run(self.model, folder, 0, 0, steps, save=lambda: folder)
         feed = self._engine.open(source)
         with contextlib.closing(feed):
             self._engine.prepare(feed, ModeKeys.EVAL)
-            with self._at(restored):
+            with self._resident.at(restored):
                 chosen = evaluation_hooks(self._config, hooks or ())
                 found = loop.evaluate(self._engine, source, feed, run, chosen, steps=steps)
         metrics = renamed(found, self._metric_names_map)
@@ -246,14 +248,14 @@ class Estimator:
                 fix="do it between the predictions: for p in estimator.predict(data): ...",
             )
         keys = [predict_keys] if isinstance(predict_keys, str) else predict_keys
-        restored = self._make_resident(checkpoint_path)
+        restored = self._resident.read(checkpoint_path)
         feed = self._engine.open(self._source(input_fn, ModeKeys.PREDICT, has_steps=False))
         with contextlib.closing(feed):
             self._engine.prepare(feed, ModeKeys.PREDICT)
             feed.seek(Position())
             batches = self._engine.predict(feed)
             while True:
-                with self._at(restored):  # and not while the caller looks at predictions, and may train
+                with self._resident.at(restored):  # and not while the caller looks at predictions, and may train
                     outputs = next(batches, _END)
                 if outputs is _END:
                     return
@@ -266,7 +268,7 @@ class Estimator:
         It takes one array, or a list or dict of arrays, the first axis being the batch, and returns NumPy
         arrays in the structure the model gives, by the weights that the model has at the time.
         """
-        self._make_resident()
+        self._resident.bring_in()
         return self._engine.predict_arrays
 
     def export_saved_model(
@@ -306,7 +308,7 @@ class Estimator:
                 expected=f"{ModeKeys.PREDICT.value!r}",
                 fix="leave experimental_mode out; to train elsewhere, share the checkpoints",
             )
-        with self._at(self._make_resident(checkpoint_path)):
+        with self._resident.at(self._resident.read(checkpoint_path)):
             return self._engine.export(
                 export_dir_base,
                 receiver_fn=serving_input_receiver_fn,
@@ -318,7 +320,7 @@ class Estimator:
 
     def latest_checkpoint(self) -> str | None:
         """Return the folder of the newest checkpoint; None if there is none."""
-        newest = self._checkpoints.latest()
+        newest = self._resident.latest()
         return str(newest.path) if newest else None
 
     def eval_dir(self, name: str | None = None) -> str:
@@ -327,12 +329,12 @@ class Estimator:
 
     def get_variable_names(self) -> list[str]:
         """Return the paths of all variables: weights, optimizer, seeds, metrics."""
-        self._make_resident()
+        self._resident.bring_in()
         return sorted(self._engine.read_state())
 
     def get_variable_value(self, name: str) -> np.ndarray[Any, Any]:
         """Return the value of one variable; a ConfigError if there is none of that path."""
-        self._make_resident()
+        self._resident.bring_in()
         state = self._engine.read_state()
         if name in state:
             return state[name]
@@ -346,53 +348,3 @@ class Estimator:
         data, seed = give(), self._config.tf_random_seed
         origin = {} if data is input_fn else {"input_fn": input_fn, "again": give}
         return as_source(data, mode=mode, seed=seed, has_steps=has_steps, **origin)
-
-    def _make_resident(self, checkpoint_path: str | Path | None = None) -> Restored | None:
-        """Bring the newest state of `model_dir` into the model, unless it is there; read another one if asked to."""
-        if self._run_under_way is not None:
-            self._step = self._run_under_way.step  # a hook asks: what is saved is older than the model
-        newest = self._checkpoints.latest()
-        if newest is not None and (_HOLDERS.get(self.model) is not self._token or newest.step > self._step):
-            restored = self._checkpoints.newest_readable()
-            if restored is not None:
-                self._restore(restored)
-        return None if checkpoint_path is None else self._checkpoints.read(existing(checkpoint_path))
-
-    def _restore(self, restored: Restored) -> None:
-        self._engine.write_state(restored.state, source=str(restored.path))
-        _HOLDERS[self.model] = self._token
-        self._step = restored.step
-        self._data_record = restored.run.get("data", {})
-        self._reader.forget()
-        _LOG.info("going on from step %d (%s)", restored.step, restored.path)
-
-    @contextlib.contextmanager
-    def _at(self, restored: Restored | None) -> Iterator[None]:
-        """Let the model, which is built, have the state of a checkpoint for a while."""
-        if restored is None:
-            yield
-            return
-        before = self._engine.read_state()
-        try:
-            self._engine.write_state(restored.state, source=str(restored.path))
-            self._engine.ready_to_use()
-            yield
-        finally:
-            self._engine.write_state(before, source="the model in memory")
-            self._engine.ready_to_use()
-
-    def _save(self, run: Run, reading: Reading, hooks: Sequence[Hook]) -> Path:
-        record = {
-            "plan": self._engine.plan,
-            "data": reading.record(finished=run.is_over),
-            "metrics": {name: value for name, value in run.metrics.items() if np.isscalar(value)},
-        }
-        path = self._checkpoints.write(run.step, self._engine.read_state(), record)
-        run.saved_step = run.step
-        for hook in hooks:
-            hook.after_save(run, path)
-        return path
-
-    def _has_checkpoint_of_now(self) -> bool:
-        newest = self._checkpoints.latest()
-        return newest is not None and newest.step == self._step

@@ -63,10 +63,12 @@ def train(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], *, 
             closing.callback(hook.close)
         for hook in hooks:
             hook.begin(run)
+        _save_if_wanted(run)
         window.open(run.step)
         _steps(engine, reading, run, hooks, window)
         for hook in hooks:
             hook.end(run)
+        _save_if_wanted(run)
 
 
 def _steps(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], window: _Window) -> None:
@@ -105,6 +107,12 @@ def _call_due(engine: Engine, hooks: Sequence[Hook], clocks: Sequence[Clock], ru
         run.metrics = engine.metrics_of_pass(run.metrics)
         for hook in hooks:
             hook.after_epoch(run)
+    _save_if_wanted(run)
+
+
+def _save_if_wanted(run: Run) -> None:
+    if run.save_wanted:
+        run.save()
 
 
 class _Window:

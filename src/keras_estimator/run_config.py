@@ -6,9 +6,10 @@ its sessions have no meaning today: they are accepted, and each says so once per
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
-import json
+import logging
 import math
 import numbers
 import os
@@ -17,12 +18,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
+from keras_estimator.cluster import Launch, Task, launch_without_cluster, read_task
 from keras_estimator.errors import ConfigError, EstimatorWarning
 
 Plan = Literal["auto", "graph", "step", "eager"]
 DataPosition = Literal["continue", "restart"]
 Progress = Literal["auto", "bar", "lines", "off"]
 
+_LOG = logging.getLogger("keras_estimator")
 _NOT_GIVEN: Any = object()  # tells "not given" from None, which switches periodic checkpoints off
 _DEFAULT_SAVE_SECS = 600
 
@@ -39,8 +42,12 @@ class ModeKeys(enum.StrEnum):
 class RunConfig:
     """How an estimator runs.
 
+    What this process is in a cluster is read from the environment variable TF_CONFIG when a
+    RunConfig is made; copies keep what was read.
+
     Args:
-        model_dir: Where the run writes checkpoints and summaries. None: a temporary folder.
+        model_dir: Where the run writes checkpoints and summaries. None: the folder that TF_CONFIG
+            names, or a temporary one.
         tf_random_seed: Seed of a run that starts at step 0. None: another one each time.
         save_summary_steps: Write TensorBoard scalars every so many steps; 0 or None: never.
         save_checkpoints_steps: Write a checkpoint every so many steps.
@@ -67,7 +74,7 @@ class RunConfig:
 
     Raises:
         ConfigError: a value is of the wrong type or out of its range, both clocks for
-            checkpoints are set, a strategy is given, or TF_CONFIG names a cluster.
+            checkpoints are set, a strategy is given, or TF_CONFIG cannot be used.
 
     Example:
         >>> RunConfig("runs/digits", save_checkpoints_steps=100).save_checkpoints_secs is None
@@ -95,6 +102,8 @@ class RunConfig:
     plan: Plan = "auto"
     data_position: DataPosition = "continue"
     progress: Progress = "auto"
+    # Not for callers. As a field it reaches copies, whoever makes them, and counts when two are compared.
+    _task: Task = dataclasses.field(default=_NOT_GIVEN, repr=False)
 
     def __post_init__(self) -> None:
         steps, secs = _one_clock(self.save_checkpoints_steps, self.save_checkpoints_secs)
@@ -102,14 +111,18 @@ class RunConfig:
         object.__setattr__(self, "save_checkpoints_secs", secs)
         for name, rule in _RULES.items():
             _check(name, getattr(self, name), rule)
-        if self.model_dir is not None:
-            object.__setattr__(self, "model_dir", os.fspath(self.model_dir))
+        folder = None if self.model_dir is None else os.fspath(self.model_dir)
         for name in ("train_distribute", "eval_distribute", "experimental_distribute"):
             _refuse_strategy(name, getattr(self, name))
-        _refuse_cluster(os.environ.get("TF_CONFIG", ""))
+        if self._task is _NOT_GIVEN:
+            task = read_task(os.environ)
+            object.__setattr__(self, "_task", task)
+            folder = task.agreed_folder(folder)
+            _say_launch(launch_without_cluster(os.environ))
+        object.__setattr__(self, "model_dir", folder)
         for field in dataclasses.fields(self):
             if field.name in _WITHOUT_MEANING and getattr(self, field.name) != field.default:
-                _say_once(field.name, _WITHOUT_MEANING[field.name])
+                _say_ignored(field.name, _WITHOUT_MEANING[field.name])
 
     def replace(self, **changes: Any) -> RunConfig:
         """Return a copy with some arguments changed.
@@ -119,7 +132,7 @@ class RunConfig:
         Raises:
             ConfigError: there is no such argument, or its new value cannot be used.
         """
-        names = [field.name for field in dataclasses.fields(self)]
+        names = [field.name for field in dataclasses.fields(self) if not field.name.startswith("_")]
         for name in changes:
             if name not in names:
                 raise ConfigError(
@@ -135,34 +148,83 @@ class RunConfig:
         return dataclasses.replace(self, **changes)
 
     @property
-    def is_chief(self) -> bool:
-        """Whether this process is the one that writes; without a cluster, always."""
-        return True
+    def cluster_spec(self) -> dict[str, list[str]]:
+        """The addresses of all tasks by type, as TF_CONFIG has them: a dict, and no `tf.train.ClusterSpec`.
+
+        Empty without a cluster, and for an evaluator, which is outside of it.
+        """
+        return {name: list(addresses) for name, addresses in self._task.jobs}
 
     @property
     def task_type(self) -> str:
-        """The part of this process in the cluster."""
-        return "worker"
+        """What this process is: "chief" (or "master"), "worker", "ps" or "evaluator"; by itself, a worker."""
+        return self._task.type
 
     @property
     def task_id(self) -> int:
         """The number of this process among those of its type."""
-        return 0
+        return self._task.index
+
+    @property
+    def global_id_in_cluster(self) -> int | None:
+        """The number of this process among all: the chief is 0, parameter servers are last. None: an evaluator."""
+        return self._task.global_id_in_cluster
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process is the one that writes; without a cluster, always."""
+        return self._task.is_chief
 
     @property
     def num_worker_replicas(self) -> int:
-        """How many workers the run has."""
-        return 1
+        """How many tasks train, the chief among them; for an evaluator, 0."""
+        return self._task.num_worker_replicas
 
     @property
     def num_ps_replicas(self) -> int:
-        """How many parameter servers the run has."""
-        return 0
+        """How many parameter servers the run has; for an evaluator, 0."""
+        return self._task.num_ps_replicas
 
     @property
     def master(self) -> str:
-        """The address of the cluster; empty, as there is none."""
-        return ""
+        """The address of this process, `grpc://...`; empty if there is no one else, and for an evaluator."""
+        return self._task.master
+
+    @property
+    def evaluation_master(self) -> str:
+        """The address that TF_CONFIG sets for evaluations, or the empty string."""
+        return self._task.evaluation_master
+
+    @property
+    def service(self) -> dict[str, Any] | None:
+        """What the platform says of itself in TF_CONFIG."""
+        return copy.deepcopy(self._task.service)
+
+
+def check_trains_alone(config: RunConfig) -> None:
+    """Check that `Estimator.train` can do what this process has to do.
+
+    A chief whose only company are evaluators trains alone: they read what it writes.
+
+    Raises:
+        ConfigError: it is an evaluator, or one of several tasks that would train together.
+    """
+    if config.task_type == "evaluator":
+        raise ConfigError(
+            "an evaluator does not train",
+            found=f"TF_CONFIG makes this process evaluator {config.task_id}",
+            expected="a process that trains; following a chief as its evaluator is not part of this version",
+            fix="unset TF_CONFIG, and measure what the chief wrote: estimator.evaluate(input_fn)",
+        )
+    sizes = {name: len(addresses) for name, addresses in config.cluster_spec.items() if name != "evaluator"}
+    if sum(sizes.values()) > 1:
+        tasks = ", ".join(f"{size} {name}" for name, size in sizes.items())
+        raise ConfigError(
+            "distribution is not part of this version",
+            found=f"TF_CONFIG names a cluster of {sum(sizes.values())} tasks that train: {tasks}"[:200],
+            expected="no cluster, or one of a single task, besides evaluators",
+            fix="unset TF_CONFIG and start a single process",
+        )
 
 
 class _Rule(NamedTuple):
@@ -260,33 +322,31 @@ def _refuse_strategy(name: str, strategy: Any) -> None:
         )
 
 
-def _refuse_cluster(tf_config: str) -> None:
-    """Stop when TF_CONFIG names several tasks: each would train alone and write the same files."""
-    try:
-        cluster = json.loads(tf_config or "{}").get("cluster", {})
-        num_tasks = sum(len(addresses) for addresses in cluster.values())
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise ConfigError(
-            "the environment variable TF_CONFIG cannot be read",
-            found=f"TF_CONFIG={tf_config[:200]!r}",
-            expected='a JSON object such as {"cluster": {...}, "task": {...}}',
-            fix="unset TF_CONFIG",
-        ) from error
-    if num_tasks > 1:
-        raise ConfigError(
-            "distribution is not part of this version",
-            found=f"TF_CONFIG names a cluster of {num_tasks} tasks",
-            expected="no cluster, or one of a single task",
-            fix="unset TF_CONFIG and start a single process",
-        )
-
-
-def _say_once(name: str, why: str) -> None:
-    if name in _said:
+def _say_launch(launch: Launch | None) -> None:
+    if launch is None:
         return
-    _said.add(name)
-    depth, frame = 1, sys._getframe()  # noqa: SLF001 - the documented way to look at the caller
-    while frame.f_back is not None and frame.f_globals.get("__name__") in (__name__, "dataclasses"):
-        depth, frame = depth + 1, frame.f_back
+    if launch.is_one_of_several:
+        _warn_once("launch", launch.text)
+    elif "launch" not in _said:
+        _said.add("launch")
+        _LOG.info(launch.text)
+
+
+def _say_ignored(name: str, why: str) -> None:
     text = f"RunConfig({name}=...) has no meaning today and is ignored: {why}. Leave `{name}` out to silence this."
+    _warn_once(name, text)
+
+
+def _warn_once(about: str, text: str) -> None:
+    """Warn with the line outside of this package that made the RunConfig."""
+    if about in _said:
+        return
+    _said.add(about)
+    depth, frame = 1, sys._getframe()  # noqa: SLF001 - the documented way to look at the caller
+    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
+        depth, frame = depth + 1, frame.f_back
     warnings.warn(text, EstimatorWarning, stacklevel=depth)
+
+
+def _is_ours(module: str) -> bool:
+    return module == "dataclasses" or module.partition(".")[0] == "keras_estimator"

@@ -86,6 +86,20 @@ def write_files(
         flush(path)
 
 
+def amend_record(folder: Path, run: Mapping[str, Any]) -> None:
+    """Write another `run` to a checkpoint; a kill leaves the old one or the new one.
+
+    Raises:
+        CorruptCheckpointError: its `run.json` is not what was written.
+        OSError: the disk does not take it.
+    """
+    fresh = folder / f".{RUN_FILE}"
+    fresh.write_bytes(_render({**read_record(folder), "run": dict(run)}))
+    flush(fresh)
+    fresh.replace(folder / RUN_FILE)
+    flush(folder)
+
+
 def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return the record and the state of a checkpoint, verified.
 

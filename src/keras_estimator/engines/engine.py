@@ -129,6 +129,9 @@ class Engine(Protocol):
             CheckpointMismatchError: `state` belongs to another model.
         """
 
+    def write_weights(self, state: State) -> None:
+        """Set the weights of the model's layers from `state`; optimizers, metrics and seeds stay as they are."""
+
     def export(self, directory_base: str | Path, **options: Any) -> str:
         """Write the model for serving below `directory_base` and return the folder."""
 

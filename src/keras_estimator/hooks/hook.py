@@ -5,7 +5,8 @@
              └──────────── repeated for every pass over the data ───────┘
 
 A stride is many steps in one call of the engine. `after_steps` is called when the hook's cadence is
-due, `after_save` whenever a checkpoint was written, `close` also when the training failed. At every
+due, `after_save` whenever a checkpoint was written, `after_evaluation` whenever a hook has measured the
+model on other data, `close` also when the training failed. At every
 moment the hooks are called one after the other in the order of their list; after a stride that ended
 a pass, each gets its `after_steps` and `after_epoch` before the next hook gets any. So whoever saves
 comes last: what the hooks before it change is then part of the checkpoint.
@@ -67,6 +68,21 @@ class Cadence:
         return self.every_steps - step % self.every_steps
 
 
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What came of measuring a model once.
+
+    Attributes:
+        step: The step of the model.
+        name: Which data: the name of the EvalSpec, `""` if it has none.
+        metrics: Value by name, as `Estimator.evaluate` returns them.
+    """
+
+    step: int
+    name: str
+    metrics: Mapping[str, Any]
+
+
 @dataclasses.dataclass
 class Run:
     """What a hook may see and ask for while a model trains.
@@ -77,7 +93,8 @@ class Run:
         step: Updates of the weights so far, over all processes of this model_dir.
         first_step: `step` when this call of `train` began.
         last_step: The step at which it will end, if known.
-        save: Call it to write a checkpoint now.
+        save: Call it to write a checkpoint now. If there is one of the model as it is, only what hooks remember
+            is written to it.
         saved_step: The step of the newest checkpoint, if the model is still as it was then. A hook
             that changes the model outside of a step sets it to None.
         metrics: The newest metrics as Python floats by name. They are means since the last report
@@ -87,6 +104,11 @@ class Run:
         batches_per_epoch: Batches in one pass, if known.
         stop_reason: Set by `stop`; the loop ends after the hooks of this moment were called.
         received_signal: The signal that asked the process to end, if one did.
+        goes_on: Whether this call completes one that was cut short.
+        save_wanted: A hook sets it to ask for a checkpoint of the model as it is, once all hooks were called at
+            this moment: what they remember then fits together.
+        tell: Call it with an `Evaluation` of the model as it is; every hook is told.
+        restore_weights: Call it with the step of a checkpoint; the model gets the weights it had then.
     """
 
     model: Any
@@ -102,6 +124,10 @@ class Run:
     batches_per_epoch: int | None = None
     stop_reason: str | None = None
     received_signal: int | None = None
+    goes_on: bool = False
+    save_wanted: bool = False
+    tell: Callable[[Evaluation], None] = lambda _: None
+    restore_weights: Callable[[int], None] = lambda _: None
 
     @property
     def learning_rate(self) -> float | None:
@@ -136,6 +162,7 @@ class Hook:
         cadence: When `after_steps` is called.
         follows_epochs: Whether the metrics are means since the epoch began, as in `fit`.
         watches_loss: Whether `after_steps` is also called as soon as the loss is NaN or infinite.
+        key: By what name its state is saved; `""` is the name of its class.
 
     Example:
         >>> class Patience(Hook):
@@ -148,6 +175,7 @@ class Hook:
     cadence: Cadence = Cadence()
     follows_epochs: bool = False
     watches_loss: bool = False
+    key: str = ""
 
     def begin(self, run: Run) -> None:
         """Called once, before the first step."""
@@ -164,11 +192,29 @@ class Hook:
     def after_save(self, run: Run, checkpoint: Path) -> None:
         """Called after a checkpoint was written."""
 
+    def after_evaluation(self, run: Run, evaluation: Evaluation) -> None:
+        """Called after a hook has measured the model on other data than those it is trained on."""
+
     def end(self, run: Run) -> None:
         """Called once, after the last step; not called when training fails."""
 
     def close(self) -> None:
         """Called last, also when training failed: let go of what is held."""
+
+    def state(self) -> dict[str, Any]:
+        """Return by name what has to survive a restart, JSON values and NumPy arrays: each checkpoint holds it."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` returned when the checkpoint was written; called before `begin`."""
+
+    def is_done(self, step: int) -> bool:
+        """Return whether nothing is left to do when the training is over at a step; called after `restore`."""
+        return True
+
+    def kept_steps(self) -> set[int]:
+        """Return the steps whose checkpoints have to stay, however many newer ones there are."""
+        return set()
 
 
 class Clock:

@@ -76,7 +76,7 @@ class SummaryWriter(Hook):
     def begin(self, run: Run) -> None:
         self._counter = StepCounter(run.step)
         self._written_step = run.step
-        _append(self._log_dir, run.step + 1, is_start=True)
+        mark_start(self._log_dir, run.step)
 
     def after_steps(self, run: Run) -> None:
         scalars = {**run.metrics, "steps_per_sec": self._counter.steps_per_sec(run.step)}
@@ -90,6 +90,11 @@ class SummaryWriter(Hook):
             self.after_steps(run)
 
 
+def mark_start(log_dir: str | os.PathLike[str], step: int) -> None:
+    """Say that a run begins at a step: what is there of later steps is not shown any more."""
+    _append(Path(log_dir), step + 1, is_start=True)
+
+
 def write_scalars(log_dir: str | os.PathLike[str], step: int, scalars: Mapping[str, Any]) -> None:
     """Write one point of each curve for TensorBoard.
 
@@ -99,6 +104,23 @@ def write_scalars(log_dir: str | os.PathLike[str], step: int, scalars: Mapping[s
         scalars: Value by tag; what is not a single number is left out.
     """
     _append(Path(log_dir), step, scalars=_single(scalars))
+
+
+def read_scalars(log_dir: str | os.PathLike[str]) -> dict[int, dict[str, float]]:
+    """Return what TensorBoard shows of a folder, by rising step and tag; the damaged end of a file is passed over."""
+    from tensorboard.backend.event_processing.event_file_loader import (  # noqa: PLC0415 - as in `_append`
+        LegacyEventFileLoader,
+    )
+
+    found: dict[int, dict[str, float]] = {}
+    for path in sorted(Path(log_dir).glob("events.out.tfevents.*")):
+        for event in LegacyEventFileLoader(str(path)).Load():
+            if event.HasField("session_log") and event.session_log.status == event.session_log.START:
+                found = {step: scalars for step, scalars in found.items() if step < event.step}
+            for point in event.summary.value:
+                if point.HasField("simple_value"):
+                    found.setdefault(event.step, {})[point.tag] = point.simple_value
+    return dict(sorted(found.items()))
 
 
 def shown(metrics: Mapping[str, Any]) -> list[str]:

@@ -155,6 +155,9 @@ class TensorFlowEngine:
     def write_state(self, state: State, *, source: str) -> None:
         self._state.write(state, source=source)
 
+    def write_weights(self, state: State) -> None:
+        self._state.write_weights(state)
+
     def export(self, directory_base: str | Path, **options: Any) -> str:
         with numpy_calls.explained():
             return export.export_saved_model(

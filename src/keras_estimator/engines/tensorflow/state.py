@@ -88,6 +88,13 @@ class ModelState:
                 variable.assign(state[path])
         self._pending = {path: value for path, value in state.items() if path not in variables}
 
+    def write_weights(self, state: State) -> None:
+        """Set the weights of the model's layers, and raw variables in them; not the optimizer, metrics and seeds."""
+        weights = {id(_value(weight)) for weight in self._model.weights}
+        for holding in holdings(self._model):
+            if id(_value(holding.variable)) in weights or (holding.is_raw and isinstance(holding.owner, keras.Layer)):
+                _value(holding.variable).assign(state[holding.path])
+
     def settle(self, *, complete: bool) -> None:
         """Set variables that were built since `write`.
 

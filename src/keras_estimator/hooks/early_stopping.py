@@ -1,0 +1,303 @@
+"""Stop when evaluations say so: no better for a while, or beyond a threshold; the decision survives a restart."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from keras_estimator.errors import ConfigError, EstimatorWarning
+from keras_estimator.exporters import comparison, value_of
+from keras_estimator.hooks.hook import Cadence, Evaluation, Hook, Run
+from keras_estimator.hooks.reporting import read_scalars
+
+_LOG = logging.getLogger("keras_estimator")
+
+
+class EarlyStopping(Hook):
+    """Stops when the evaluations have not become better for `patience` of them in a row.
+
+    What it remembers is part of the checkpoints: a run that is started again goes on counting, and one that
+    was stopped stays stopped.
+
+    Args:
+        metric: The name of a metric of the evaluation.
+        mode: "min", "max", or "auto" to go by the name.
+        patience: How many evaluations without a better one are one too many.
+        min_delta: A change of no more than this is no change.
+        restore_best: Whether the model ends with the weights of the best evaluation. A checkpoint is
+            written at each better one, and that of the best stays.
+        eval_name: The name of the EvalSpec to watch; None: the one without a name, or the only one.
+
+    Raises:
+        ConfigError: `patience` is not positive, or nothing says whether the metric is better when higher or
+            lower. While training: an evaluation has no such metric.
+    """
+
+    def __init__(
+        self,
+        metric: str = "loss",
+        *,
+        mode: str = "auto",
+        patience: int = 3,
+        min_delta: float = 0.0,
+        restore_best: bool = False,
+        eval_name: str | None = None,
+    ) -> None:
+        if type(patience) is not int or patience < 1:
+            raise ConfigError(
+                "EarlyStopping cannot use this `patience`",
+                found=f"patience={patience!r}",
+                expected="a whole number of evaluations > 0",
+                fix="EarlyStopping(patience=3)",
+            )
+        self._metric = metric
+        self._is_better = comparison(metric, mode, min_delta=min_delta)
+        self._patience = patience
+        self._restores_best = restore_best
+        self._eval_name = eval_name
+        self._best: Evaluation | None = None
+        self._waited = 0
+        self._seen_step = -1
+        self.key = f"{type(self).__qualname__}:{metric}"
+
+    def begin(self, run: Run) -> None:
+        self._stop_if_patience_is_over(run)
+
+    def after_evaluation(self, run: Run, evaluation: Evaluation) -> None:
+        if evaluation.name != (self._eval_name or "") and self._eval_name is not None:
+            return
+        if evaluation.step <= self._seen_step:
+            return  # one that was made again
+        self._seen_step = evaluation.step
+        value_of(evaluation.metrics, self._metric)
+        if self._best is None or self._is_better(self._best.metrics, evaluation.metrics):
+            self._best, self._waited = evaluation, 0
+            run.save_wanted = self._restores_best or run.save_wanted
+        else:
+            self._waited += 1
+            self._stop_if_patience_is_over(run)
+
+    def end(self, run: Run) -> None:
+        if not self._restores_best or self._best is None or self._best.step == run.step:
+            return
+        if run.received_signal is None:
+            _LOG.info("the model gets the weights of step %d back, the best one", self._best.step)
+            run.restore_weights(self._best.step)
+            run.saved_step = None
+
+    def state(self) -> dict[str, Any]:
+        if self._best is None:
+            return {}
+        best = {"step": self._best.step, "name": self._best.name, self._metric: self._best.metrics[self._metric]}
+        return {"best": best, "waited": self._waited, "seen_step": self._seen_step}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        best = state["best"]
+        self._best = Evaluation(best["step"], best["name"], {self._metric: best[self._metric]})
+        self._waited, self._seen_step = state["waited"], state["seen_step"]
+
+    def kept_steps(self) -> set[int]:
+        return {self._best.step} if self._restores_best and self._best is not None else set()
+
+    def _stop_if_patience_is_over(self, run: Run) -> None:
+        if self._best is not None and self._waited >= self._patience:
+            best = f"{self._best.metrics[self._metric]:.4g} at step {self._best.step}"
+            run.stop(f"`{self._metric}` has been no better than {best} for {self._waited} evaluations")
+
+
+class _StopIf(Hook):
+    """Stops when a function says so; asks it at the start, at a cadence and after each evaluation."""
+
+    def __init__(
+        self, should_stop: Callable[[Run], str | None], cadence: Cadence, history: _History | None = None
+    ) -> None:
+        self._should_stop = should_stop
+        self._history = history
+        self._is_warned = False
+        self.cadence = cadence
+
+    def begin(self, run: Run) -> None:
+        self._ask(run)
+
+    def after_steps(self, run: Run) -> None:
+        self._ask(run)
+
+    def after_evaluation(self, run: Run, evaluation: Evaluation) -> None:
+        self._ask(run)
+        if self._history is not None and not self._is_warned and self._history.is_empty:
+            self._is_warned = True
+            warnings.warn(
+                f"a hook that stops by the evaluations in {self._history.folder} finds none there, but one called "
+                f"{evaluation.name!r} was made. Way out: pass eval_dir=estimator.eval_dir({evaluation.name!r}).",
+                EstimatorWarning,
+                stacklevel=2,
+            )
+
+    def _ask(self, run: Run) -> None:
+        reason = self._should_stop(run)
+        if reason:
+            run.stop(reason)
+
+
+def make_early_stopping_hook(
+    estimator: Any,
+    should_stop_fn: Callable[[], bool],
+    run_every_secs: float | None = 60,
+    run_every_steps: int | None = None,
+) -> Hook:
+    """Return a hook that stops the training when a function says so.
+
+    Args:
+        estimator: The Estimator that trains.
+        should_stop_fn: Called without arguments; returns whether to stop.
+        run_every_secs: How often it is asked, besides after each evaluation.
+        run_every_steps: The same in steps; one of the two is None.
+
+    Raises:
+        ConfigError: the function cannot be called, or both clocks are set.
+    """
+    del estimator
+    if not callable(should_stop_fn):
+        raise ConfigError(
+            "should_stop_fn cannot be called",
+            found=f"{should_stop_fn!r}",
+            expected="a function without arguments that returns a bool",
+            fix="make_early_stopping_hook(estimator, lambda: False)",
+        )
+    cadence = Cadence(run_every_steps, run_every_secs)
+    return _StopIf(lambda run: f"{_name_of(should_stop_fn)} asked for it" if should_stop_fn() else None, cadence)
+
+
+def stop_if_higher_hook(
+    estimator: Any,
+    metric_name: str,
+    threshold: float,
+    eval_dir: str | None = None,
+    min_steps: int = 0,
+    run_every_secs: float | None = 60,
+    run_every_steps: int | None = None,
+) -> Hook:
+    """Return a hook that stops the training when a metric of the evaluation is higher than a threshold.
+
+    Args:
+        estimator: The Estimator that trains.
+        metric_name: The metric.
+        threshold: The value.
+        eval_dir: The folder of the evaluations. None: `estimator.eval_dir()`.
+        min_steps: Evaluations of earlier steps do not count.
+        run_every_secs: How often to look, besides after each evaluation.
+        run_every_steps: The same in steps; one of the two is None.
+
+    Raises:
+        ConfigError: both clocks are set. While training: there is no such metric.
+    """
+    history = _History(estimator, metric_name, eval_dir, min_steps)
+
+    def beyond(run: Run) -> str | None:
+        found = [(step, value) for step, value in history.until(run.step) if value > threshold]
+        return f"`{metric_name}` is {found[0][1]:.4g} at step {found[0][0]}, above {threshold:g}" if found else None
+
+    return _StopIf(beyond, Cadence(run_every_steps, run_every_secs), history)
+
+
+def stop_if_lower_hook(
+    estimator: Any,
+    metric_name: str,
+    threshold: float,
+    eval_dir: str | None = None,
+    min_steps: int = 0,
+    run_every_secs: float | None = 60,
+    run_every_steps: int | None = None,
+) -> Hook:
+    """Return a hook that stops the training when a metric of the evaluation is lower than a threshold.
+
+    The arguments and errors are those of `stop_if_higher_hook`.
+    """
+    history = _History(estimator, metric_name, eval_dir, min_steps)
+
+    def beyond(run: Run) -> str | None:
+        found = [(step, value) for step, value in history.until(run.step) if value < threshold]
+        return f"`{metric_name}` is {found[0][1]:.4g} at step {found[0][0]}, below {threshold:g}" if found else None
+
+    return _StopIf(beyond, Cadence(run_every_steps, run_every_secs), history)
+
+
+def stop_if_no_increase_hook(
+    estimator: Any,
+    metric_name: str,
+    max_steps_without_increase: int,
+    eval_dir: str | None = None,
+    min_steps: int = 0,
+    run_every_secs: float | None = 60,
+    run_every_steps: int | None = None,
+) -> Hook:
+    """Return a hook that stops the training when a metric has not risen for so many steps.
+
+    `max_steps_without_increase` are steps of training; the other arguments and the errors are those of
+    `stop_if_higher_hook`.
+    """
+    history = _History(estimator, metric_name, eval_dir, min_steps)
+    return _StopIf(
+        lambda run: _stalled(history.until(run.step), metric_name, max_steps_without_increase, sign=1),
+        Cadence(run_every_steps, run_every_secs),
+        history,
+    )
+
+
+def stop_if_no_decrease_hook(
+    estimator: Any,
+    metric_name: str,
+    max_steps_without_decrease: int,
+    eval_dir: str | None = None,
+    min_steps: int = 0,
+    run_every_secs: float | None = 60,
+    run_every_steps: int | None = None,
+) -> Hook:
+    """Return a hook that stops the training when a metric has not fallen for so many steps.
+
+    `max_steps_without_decrease` are steps of training; the other arguments and the errors are those of
+    `stop_if_higher_hook`.
+    """
+    history = _History(estimator, metric_name, eval_dir, min_steps)
+    return _StopIf(
+        lambda run: _stalled(history.until(run.step), metric_name, max_steps_without_decrease, sign=-1),
+        Cadence(run_every_steps, run_every_secs),
+        history,
+    )
+
+
+class _History:
+    """The values of one metric in the event files of an evaluation, which also another process may write."""
+
+    def __init__(self, estimator: Any, metric: str, eval_dir: str | None, min_steps: int) -> None:
+        self.folder = eval_dir or estimator.eval_dir()
+        self._metric = metric
+        self._min_steps = min_steps
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no evaluation at all."""
+        return not read_scalars(self.folder)
+
+    def until(self, step: int) -> Iterator[tuple[int, float]]:
+        """Yield step and value, by rising step, of what was evaluated up to a step."""
+        for at, metrics in read_scalars(self.folder).items():
+            if self._min_steps <= at <= step:
+                yield at, value_of(metrics, self._metric)
+
+
+def _stalled(history: Iterator[tuple[int, float]], metric: str, most_steps: int, *, sign: int) -> str | None:
+    best: tuple[int, float] | None = None
+    for step, value in history:
+        if best is None or sign * value > sign * best[1]:
+            best = (step, value)
+        if step - best[0] >= most_steps:
+            how = "no higher" if sign > 0 else "no lower"
+            return f"`{metric}` is {how} at step {step} than {best[1]:.4g} at step {best[0]}"
+    return None
+
+
+def _name_of(function: Any) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))

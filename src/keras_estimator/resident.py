@@ -1,0 +1,164 @@
+"""The training state of one model: in the model itself, and in the checkpoints of its model_dir.
+
+The live model holds the newest state as long as this is the one that last trained it; then nothing is
+loaded again. When training fails in the middle of a stride, or somebody else has trained the model or
+written to the model_dir, the newest checkpoint counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_estimator.arguments import existing
+from keras_estimator.checkpoints import Checkpoint, Checkpoints, Restored
+from keras_estimator.engines.engine import Engine
+from keras_estimator.hooks.hook import Hook, Run
+from keras_estimator.hooks.hook_states import HookStates, take_arrays
+from keras_estimator.reading import Reader, Reading
+from keras_estimator.run_config import RunConfig
+
+_LOG = logging.getLogger("keras_estimator")
+# Whose training state a model holds: it may be converted more than once.
+_HOLDERS: weakref.WeakKeyDictionary[Any, object] = weakref.WeakKeyDictionary()
+
+
+class Resident:
+    """What an Estimator knows about the training of its model so far.
+
+    Args:
+        engine: Runs the model.
+        config: Says where checkpoints are written and how many are kept.
+
+    Attributes:
+        step: Updates of the weights so far.
+        reader: Opens data where the last call left them.
+        data_record: Where that is.
+        hook_states: What hooks remember.
+    """
+
+    def __init__(self, engine: Engine, config: RunConfig) -> None:
+        self._engine = engine
+        self._checkpoints = Checkpoints(
+            str(config.model_dir), config.keep_checkpoint_max, config.keep_checkpoint_every_n_hours
+        )
+        self._token = object()
+        self._run_under_way: Run | None = None
+        self.step = 0
+        self.reader = Reader(engine)
+        self.data_record: dict[str, Any] = {}
+        self.hook_states = HookStates()
+
+    def bring_in(self) -> None:
+        """Bring the newest state of the model_dir into the model, unless it is there."""
+        if self._run_under_way is not None:
+            self.step = self._run_under_way.step  # a hook asks: what is saved is older than the model
+        newest = self._checkpoints.latest()
+        if newest is not None and (_HOLDERS.get(self._engine.model) is not self._token or newest.step > self.step):
+            restored = self._checkpoints.newest_readable()
+            if restored is not None:
+                self._restore(restored)
+
+    def read(self, checkpoint_path: str | Path | None) -> Restored | None:
+        """Bring the newest state in, and read another checkpoint if one is asked for.
+
+        Raises:
+            NoCheckpointError: there is no such checkpoint.
+        """
+        self.bring_in()
+        return None if checkpoint_path is None else self._read(existing(checkpoint_path))
+
+    def latest(self) -> Checkpoint | None:
+        """Return the newest checkpoint; None if there is none."""
+        return self._checkpoints.latest()
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether there is a checkpoint of the present step."""
+        newest = self.latest()
+        return newest is not None and newest.step == self.step
+
+    def nothing_left(self, hooks: Sequence[Hook]) -> bool:
+        """Say whether hooks, with what they remembered, have nothing to do at the present step."""
+        self.hook_states.give(hooks)
+        return all(hook.is_done(self.step) for hook in hooks)
+
+    @contextlib.contextmanager
+    def at(self, restored: Restored | None) -> Iterator[None]:
+        """Let the model, which is built, have the state of a checkpoint for a while."""
+        if restored is None:
+            yield
+            return
+        before = self._engine.read_state()
+        try:
+            self._engine.write_state(restored.state, source=str(restored.path))
+            self._engine.ready_to_use()
+            yield
+        finally:
+            self._engine.write_state(before, source="the model in memory")
+            self._engine.ready_to_use()
+
+    @contextlib.contextmanager
+    def training(self, run: Run, reading: Reading, hooks: Sequence[Hook]) -> Iterator[None]:
+        """Let the model be trained, with what the hooks remembered, and note how far that went."""
+        self.hook_states.give(hooks)
+        self._run_under_way = run
+        _HOLDERS[self._engine.model] = self._token
+        try:
+            yield
+            self.hook_states.take(hooks)
+        except BaseException:
+            del _HOLDERS[self._engine.model]  # it may hold half a stride, or NaN: the newest checkpoint counts again
+            raise
+        finally:
+            self._run_under_way, self.step = None, run.step
+            self.data_record = reading.record(finished=run.is_over)
+            self._engine.ready_to_use()
+
+    def save(self, run: Run, reading: Reading, hooks: Sequence[Hook]) -> Path:
+        """Write a checkpoint; to one of the model as it is, write only what the hooks remember by now."""
+        run.save_wanted = False
+        self.hook_states.take(hooks)
+        remembered, arrays = self.hook_states.to_checkpoint()
+        record = {
+            "plan": self._engine.plan,
+            "data": reading.record(finished=run.is_over),
+            "metrics": {name: value for name, value in run.metrics.items() if np.isscalar(value)},
+            "hooks": remembered,
+        }
+        if run.saved_step == run.step:
+            return self._checkpoints.amend(run.step, record)
+        kept = [each.path for each in self._checkpoints.list() if each.step in self.hook_states.kept_steps]
+        path = self._checkpoints.write(run.step, self._engine.read_state() | arrays, record, protected=kept)
+        run.saved_step = run.step
+        for hook in hooks:
+            hook.after_save(run, path)
+        return path
+
+    def restore_weights(self, step: int) -> None:
+        """Give the model the weights that it had at the step of a checkpoint; all else stays.
+
+        Raises:
+            NoCheckpointError: there is no checkpoint of that step.
+        """
+        self._engine.write_weights(self._read(step).state)
+
+    def _read(self, which: int | str | Path) -> Restored:
+        restored = self._checkpoints.read(which)
+        take_arrays(restored.state)
+        return restored
+
+    def _restore(self, restored: Restored) -> None:
+        self.hook_states.from_checkpoint(restored.run.get("hooks", {}), restored.state)
+        self._engine.write_state(restored.state, source=str(restored.path))
+        _HOLDERS[self._engine.model] = self._token
+        self.step = restored.step
+        self.data_record = restored.run.get("data", {})
+        self.reader.forget()
+        _LOG.info("going on from step %d (%s)", restored.step, restored.path)
