@@ -105,7 +105,6 @@ def test_only_who_asks_for_batches_makes_every_step_return(caplog: pytest.LogCap
         keras.callbacks.EarlyStopping(monitor="loss"),
         keras.callbacks.LambdaCallback(on_epoch_end=print),
         keras.callbacks.ModelCheckpoint("m.keras"),
-        keras.callbacks.BackupAndRestore("backup"),
         keras.callbacks.TerminateOnNaN(),
     ]
     assert KerasCallbacks(quiet).cadence == Cadence()
@@ -119,6 +118,18 @@ def test_only_who_asks_for_batches_makes_every_step_return(caplog: pytest.LogCap
         assert KerasCallbacks([*quiet, greedy]).cadence == Cadence(every_steps=1)
         name = type(greedy).__name__
         assert caplog.records[-1].getMessage() == f"{name}: asks for every batch, so every step returns to Python"
+
+
+def test_what_would_load_weights_over_ours_is_not_called(tmp_path: Path):
+    def backups(folder: str) -> keras.callbacks.BackupAndRestore:
+        return keras.callbacks.BackupAndRestore(tmp_path / folder, delete_checkpoint=False)
+
+    fit([backups("theirs")])
+    for folder in ("theirs", "ours"):
+        with pytest.warns(ke.EstimatorWarning, match="BackupAndRestore is not called.*Way out: leave it out"):
+            ours = train(tmp_path / "model_dir" / folder, [backups(folder), BatchRecorder()])
+        assert_same_weights(ours, fit([]))
+    assert not (tmp_path / "ours").exists()
 
 
 @pytest.mark.parametrize("wrap", [list, tuple, lambda callbacks: callbacks[0], keras.callbacks.CallbackList])

@@ -100,6 +100,20 @@ def test_saving_again_without_a_step_writes_only_what_hooks_remember(tmp_path: P
     assert list(restored.run["hooks"]["states"].values()) == [{"at": 4}]
 
 
+def test_what_a_hook_remembers_last_is_what_comes_back_arrays_too(tmp_path: Path):
+    class SavesTwice(Counts):
+        def after_steps(self, run: ke.Run) -> None:
+            super().after_steps(run)
+            run.save()
+            self.noise = np.full(3, 7.0)
+            run.save()
+
+    estimator(tmp_path).train(DATA, [SavesTwice()], max_steps=2)
+    again = SavesTwice()
+    estimator(tmp_path).train(DATA, [again], max_steps=2)
+    np.testing.assert_array_equal(again.noise, np.full(3, 7.0))
+
+
 def test_the_weights_of_a_checkpoint_come_back_without_the_rest(tmp_path: Path):
     ours = estimator(tmp_path)
     ours.train(DATA, max_steps=5)

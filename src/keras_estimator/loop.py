@@ -64,7 +64,7 @@ def train(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], *, 
         for hook in hooks:
             hook.begin(run)
         _save_if_wanted(run)
-        window.open(run.step)
+        window.open(run.step, in_pass=run.goes_on and run.batch > 0)
         _steps(engine, reading, run, hooks, window)
         for hook in hooks:
             hook.end(run)
@@ -122,8 +122,8 @@ class _Window:
         self._engine = engine
         self._steps = steps
 
-    def open(self, step: int) -> None:
-        if self._steps is None or step % self._steps == 0:
+    def open(self, step: int, *, in_pass: bool) -> None:
+        if not in_pass if self._steps is None else step % self._steps == 0:
             self._engine.reset_metrics()
 
     def limit(self, step: int) -> int | None:

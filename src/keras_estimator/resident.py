@@ -122,7 +122,7 @@ class Resident:
             self._engine.ready_to_use()
 
     def save(self, run: Run, reading: Reading, hooks: Sequence[Hook]) -> Path:
-        """Write a checkpoint; to one of the model as it is, write only what the hooks remember by now."""
+        """Write a checkpoint; to one of the model as it is, only what hooks remember now, unless those are arrays."""
         run.save_wanted = False
         self.hook_states.take(hooks)
         remembered, arrays = self.hook_states.to_checkpoint()
@@ -132,7 +132,7 @@ class Resident:
             "metrics": {name: value for name, value in run.metrics.items() if np.isscalar(value)},
             "hooks": remembered,
         }
-        if run.saved_step == run.step:
+        if run.saved_step == run.step and not arrays:
             return self._checkpoints.amend(run.step, record)
         kept = [each.path for each in self._checkpoints.list() if each.step in self.hook_states.kept_steps]
         path = self._checkpoints.write(run.step, self._engine.read_state() | arrays, record, protected=kept)
