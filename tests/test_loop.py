@@ -88,6 +88,25 @@ def test_hooks_are_called_in_the_order_that_is_drawn() -> None:
     assert reading.position == Position(2, 1)
 
 
+def test_at_the_end_of_a_pass_each_hook_is_done_before_the_next_one_begins() -> None:
+    order: list[str] = []
+
+    class Says(ke.Hook):
+        cadence = ke.Cadence(every_steps=2)
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def after_steps(self, run: ke.Run) -> None:
+            order.append(f"{self.name} after_steps {run.step}")
+
+        def after_epoch(self, run: ke.Run) -> None:
+            order.append(f"{self.name} after_epoch {run.step}")
+
+    train(arrays(), [Says("first"), Says("last")], last_step=4)
+    assert order[2:] == ["first after_steps 4", "first after_epoch 4", "last after_steps 4", "last after_epoch 4"]
+
+
 def test_whoever_stops_ends_the_training_after_this_moment() -> None:
     first, second = Moments(2, stop_at=4), Moments(2)
     run, _ = train(arrays(), [first, second], last_step=100)

@@ -100,12 +100,12 @@ def _steps(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], wi
 
 
 def _call_due(engine: Engine, hooks: Sequence[Hook], clocks: Sequence[Clock], run: Run, stride: Stride) -> None:
+    if stride.ended:
+        run.metrics = engine.metrics_of_pass(run.metrics)
     for hook, clock in zip(hooks, clocks, strict=True):
         if (stride.steps and clock.is_due(run.step)) or (hook.watches_loss and not stride.is_finite):
             hook.after_steps(run)
-    if stride.ended:
-        run.metrics = engine.metrics_of_pass(run.metrics)
-        for hook in hooks:
+        if stride.ended:
             hook.after_epoch(run)
     _save_if_wanted(run)
 

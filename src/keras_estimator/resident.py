@@ -86,8 +86,9 @@ class Resident:
 
     def nothing_left(self, hooks: Sequence[Hook]) -> bool:
         """Say whether hooks, with what they remembered, have nothing to do at the present step."""
-        self.hook_states.give(hooks)
-        return all(hook.is_done(self.step) for hook in hooks)
+        known = [each for each in hooks if hasattr(each, "is_done")]  # what is no hook is refused when training begins
+        self.hook_states.give(known)
+        return all(hook.is_done(self.step) for hook in known)
 
     @contextlib.contextmanager
     def at(self, restored: Restored | None) -> Iterator[None]:
