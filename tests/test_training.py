@@ -72,6 +72,16 @@ def test_several_evaluations_each_by_its_name(tmp_path: Path):
     assert list(read_scalars(ours.eval_dir("few"))) == [5, 10, 15, 20, 22]
 
 
+def test_an_exporter_may_give_its_folder_as_bytes_as_those_of_the_original_did(tmp_path: Path):
+    class OfOld(Notes):
+        def export(self, *args: Any) -> bytes:  # type: ignore[override]  # as its authors wrote it
+            return super().export(*args).encode()
+
+    spec = ke.EvalSpec((X, Y), exporters=[OfOld()])
+    _, exported = ke.train_and_evaluate(estimator(tmp_path), ke.TrainSpec(DATA, 5), spec)
+    assert exported == ["notes/5"]
+
+
 def test_data_that_end_end_the_training_and_that_is_the_final_export(tmp_path: Path):
     notes = Notes()
     spec = ke.EvalSpec((X, Y), every_steps=3, exporters=notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,8 @@ class EvaluationHook(Hook):
                 continue  # it was asked at this step before it was known to be the last one
             kept = exporter.kept_steps()
             folder, newest = str(run.model_dir / "export" / exporter.name), self._estimator.latest_checkpoint()
-            self.exported[place] = exporter.export(self._estimator, folder, newest, metrics, run.is_over)
+            found: Any = exporter.export(self._estimator, folder, newest, metrics, run.is_over)
+            self.exported[place] = os.fsdecode(found) if isinstance(found, bytes | os.PathLike) else found
             if exporter.kept_steps() != kept:
                 run.save_wanted = True  # a checkpoint of the best model is to be kept
         if run.is_over:
