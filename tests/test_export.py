@@ -341,6 +341,13 @@ def test_exports_in_one_second_get_names_one_after_another(tmp_path: Path):
     assert int(Path(exported(dense_model(), tmp_path)).name) > name
 
 
+def test_a_number_that_became_free_is_not_taken_again_before_a_newer_export(tmp_path: Path):
+    later = int(time.time()) + 100
+    for second in (later - 2, later):  # the one between them was removed
+        (tmp_path / str(second)).mkdir()
+    assert Path(exported(dense_model(), tmp_path)).name == str(later + 1)
+
+
 def test_a_remote_folder_is_refused(tmp_path: Path):
     with pytest.raises(ExportError, match="local folder"):
         exported(dense_model(), "gs://bucket/exports")

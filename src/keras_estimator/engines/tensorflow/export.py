@@ -317,8 +317,13 @@ def _aside(base: Path) -> Iterator[Path]:
 
 
 def _publish(folder: Path) -> str:
-    """Rename the folder to the present second, or to the next that is free."""
-    now = int(time.time())
+    """Rename the folder to the present second, or to a later one that is free and after all exports there are.
+
+    A server takes the largest number for the newest export. When several are made in one second and old ones are
+    removed, a number before theirs becomes free again.
+    """
+    taken = (int(path.name) for path in folder.parent.iterdir() if path.name.isdecimal())
+    now = max(int(time.time()), max(taken, default=0) + 1)
     for second in range(now, now + _MOST_COLLISIONS):
         final = folder.parent / str(second)
         if final.exists():
