@@ -49,6 +49,14 @@ def test_the_latest_are_kept(estimator: ke.Estimator, tmp_path: Path):
     assert (Path(str(folders[-1])) / "saved_model.pb").is_file()
 
 
+def test_an_export_without_an_evaluation_removes_none_of_a_later_step(estimator: ke.Estimator, tmp_path: Path):
+    exporter = ke.LatestExporter("latest")
+    ask(exporter, estimator, tmp_path, 10, loss=1.0)
+    folder = exporter.export(estimator, str(tmp_path / "latest"), None, None, True)
+    assert steps_in(tmp_path) == [10]
+    assert (Path(str(folder)) / "saved_model.pb").is_file()
+
+
 def test_the_final_one_exports_once(estimator: ke.Estimator, tmp_path: Path):
     exporter = ke.FinalExporter("final", assets_extra={"card.txt": __file__})
     assert ask(exporter, estimator, tmp_path, 10) is None

@@ -89,14 +89,15 @@ class _Export:
         self._assets = dict(assets_extra or {})
         self._keep = keep
 
-    def write(self, estimator: Any, export_path: str, eval_result: Mapping[str, Any]) -> str:
-        """Export the model as it is."""
-        step = int(eval_result["global_step"])
-        with _mark_file(eval_result) as mark:
-            folder: str = estimator.export_saved_model(
-                export_path, assets_extra={**self._assets, _MARK: mark}, **self._options
-            )
-        self.forget_from(export_path, step, but=folder)
+    def write(self, estimator: Any, export_path: str, eval_result: Mapping[str, Any] | None) -> str:
+        """Export the model as it is; without an evaluation nothing says at which step that was."""
+        if eval_result is None:
+            folder: str = estimator.export_saved_model(export_path, assets_extra=self._assets, **self._options)
+        else:
+            with _mark_file(eval_result) as mark:
+                assets = {**self._assets, _MARK: mark}
+                folder = estimator.export_saved_model(export_path, assets_extra=assets, **self._options)
+            self.forget_from(export_path, int(eval_result["global_step"]), but=folder)
         exports = sorted(_exports(export_path), key=lambda path: int(path.name))
         for old in exports[: -self._keep] if self._keep else ():
             shutil.rmtree(old)
@@ -147,7 +148,7 @@ class LatestExporter(Exporter):
         is_the_final_export: bool,  # noqa: FBT001 - the original's signature
     ) -> str | None:
         """Export the model."""
-        return self._export.write(estimator, export_path, eval_result or {"global_step": 0})
+        return self._export.write(estimator, export_path, eval_result)
 
 
 class FinalExporter(Exporter):
@@ -186,7 +187,7 @@ class FinalExporter(Exporter):
         """Export the model if training is over."""
         if not is_the_final_export:
             return None
-        return self._export.write(estimator, export_path, eval_result or {"global_step": 0})
+        return self._export.write(estimator, export_path, eval_result)
 
 
 class BestExporter(Exporter):
