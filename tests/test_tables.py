@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from keras_estimator.event_files import Folder, Point
 from keras_estimator.report import tables
 from keras_estimator.report.contents import CheckpointSeen, Contents, ExportSeen
-from keras_estimator.report.curves import Folder, Point
 from keras_estimator.run_description import Description
 
 

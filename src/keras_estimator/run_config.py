@@ -233,15 +233,17 @@ class _Rule(NamedTuple):
     example: str
 
 
-def _is_count(value: Any, *, least: int) -> bool:
+def is_count(value: Any, *, least: int) -> bool:
+    """Tell whether a value is a whole number, and not below another."""
     return not isinstance(value, bool) and isinstance(value, numbers.Integral) and int(value) >= least
 
 
 def _is_seed(value: Any) -> bool:
-    return _is_count(value, least=0) and value < 2**32
+    return is_count(value, least=0) and value < 2**32
 
 
-def _is_span(value: Any, *, zero_allowed: bool) -> bool:
+def is_span(value: Any, *, zero_allowed: bool) -> bool:
+    """Tell whether a value is a finite number that can be so many seconds or hours."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         return False
     return float(value) > 0 or (zero_allowed and value == 0)
@@ -262,14 +264,14 @@ def _choice(kind: Any, example: str) -> _Rule:
 _RULES = {
     "model_dir": _Rule(_is_local_folder, "the path of a local folder, or None", "'runs/first'"),
     "tf_random_seed": _Rule(_is_seed, "a whole number from 0 to 2**32 - 1, or None", "1"),
-    "save_summary_steps": _Rule(lambda value: _is_count(value, least=0), "a whole number >= 0, or None", "100"),
-    "save_checkpoints_steps": _Rule(lambda value: _is_count(value, least=0), "a whole number >= 0, or None", "1000"),
-    "save_checkpoints_secs": _Rule(lambda value: _is_span(value, zero_allowed=True), "seconds >= 0, or None", "600"),
-    "keep_checkpoint_max": _Rule(lambda value: _is_count(value, least=0), "a whole number >= 0, or None", "5"),
+    "save_summary_steps": _Rule(lambda value: is_count(value, least=0), "a whole number >= 0, or None", "100"),
+    "save_checkpoints_steps": _Rule(lambda value: is_count(value, least=0), "a whole number >= 0, or None", "1000"),
+    "save_checkpoints_secs": _Rule(lambda value: is_span(value, zero_allowed=True), "seconds >= 0, or None", "600"),
+    "keep_checkpoint_max": _Rule(lambda value: is_count(value, least=0), "a whole number >= 0, or None", "5"),
     "keep_checkpoint_every_n_hours": _Rule(
-        lambda value: _is_span(value, zero_allowed=False), "hours > 0, or None", "24"
+        lambda value: is_span(value, zero_allowed=False), "hours > 0, or None", "24"
     ),
-    "log_step_count_steps": _Rule(lambda value: _is_count(value, least=1), "a whole number > 0, or None", "100"),
+    "log_step_count_steps": _Rule(lambda value: is_count(value, least=1), "a whole number > 0, or None", "100"),
     "plan": _choice(Plan, "'auto'"),
     "data_position": _choice(DataPosition, "'continue'"),
     "progress": _choice(Progress, "'auto'"),

@@ -6,7 +6,6 @@ data from anywhere: nothing in it is believed before its shape was checked, and 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import enum
 import json
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_estimator.errors import EstimatorWarning
-from keras_estimator.state_files import flush
+from keras_estimator.state_files import replace_file
 
 FILE = "description.json"
 FORMAT = 1
@@ -69,13 +68,9 @@ def write_description(
         "params": _plain(dict(params or {})),
         "model": describe(model),
     }
-    fresh = folder / f".{FILE}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        fresh.write_bytes(json.dumps(contents, indent=1).encode() + b"\n")
-        flush(fresh)
-        fresh.replace(folder / FILE)
-        flush(folder)
+        replace_file(folder / FILE, json.dumps(contents, indent=1).encode() + b"\n")
     except OSError as error:
         warnings.warn(
             f"{folder / FILE} cannot be written ({type(error).__name__}: {error}): a report of this run will not "
@@ -83,8 +78,6 @@ def write_description(
             EstimatorWarning,
             stacklevel=2,
         )
-        with contextlib.suppress(OSError):
-            fresh.unlink()
 
 
 def read_description(model_dir: str | os.PathLike[str]) -> Description:

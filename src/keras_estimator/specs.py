@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
 from keras_estimator.errors import ConfigError
 from keras_estimator.exporters import Exporter
+from keras_estimator.run_config import is_count, is_span
 
 _CLOCKS = ("every_steps", "every_secs", "every_epochs")
 
@@ -122,8 +122,7 @@ def _check_data(spec: str, input_fn: Any) -> None:
 
 
 def _check_count(spec: str, name: str, value: Any) -> None:
-    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if value is None or (is_whole and int(value) > 0):
+    if value is None or is_count(value, least=1):
         return
     raise ConfigError(
         f"{spec} cannot use this `{name}`",
@@ -134,8 +133,7 @@ def _check_count(spec: str, name: str, value: Any) -> None:
 
 
 def _check_secs(name: str, value: Any, *, least: float) -> None:
-    is_number = type(value) is not bool and isinstance(value, numbers.Real)
-    if is_number and least <= float(value) < float("inf"):
+    if is_span(value, zero_allowed=True) and value >= least:
         return
     raise ConfigError(
         f"EvalSpec cannot use this `{name}`",

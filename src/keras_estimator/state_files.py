@@ -11,6 +11,7 @@ What safetensors has no type for is stored in another form, noted in `run.json` 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -93,11 +94,7 @@ def amend_record(folder: Path, run: Mapping[str, Any]) -> None:
         CorruptCheckpointError: its `run.json` is not what was written.
         OSError: the disk does not take it.
     """
-    fresh = folder / f".{RUN_FILE}"
-    fresh.write_bytes(_render({**read_record(folder), "run": dict(run)}))
-    flush(fresh)
-    fresh.replace(folder / RUN_FILE)
-    flush(folder)
+    replace_file(folder / RUN_FILE, _render({**read_record(folder), "run": dict(run)}))
 
 
 def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -139,6 +136,24 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not _has_all_fields(record):
         raise _corrupt(folder, f"{RUN_FILE} lacks a field, or has one of the wrong type")
     return dict(record)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file in the place of the one that is there; a kill leaves the old one or the new one.
+
+    Raises:
+        OSError: the disk does not take it; the old one is there.
+    """
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_bytes(data)
+        flush(fresh)
+        fresh.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
+    flush(path.parent)
 
 
 def flush(path: Path) -> None:

@@ -33,20 +33,19 @@ def train_and_evaluate(
         EstimatorError: whatever `train`, `evaluate` and `export_saved_model` raise.
     """
     specs = _checked(estimator, train_spec, eval_spec)
-    hooks = [EvaluationHook(estimator, spec) for spec in specs]
+    hooks = {spec.name or "": EvaluationHook(estimator, spec) for spec in specs}
     estimator.train(
         train_spec.input_fn,
-        [*(train_spec.hooks or ()), *hooks],
+        [*(train_spec.hooks or ()), *hooks.values()],
         max_steps=train_spec.max_steps,
         saving_listeners=train_spec.saving_listeners,
         callbacks=train_spec.callbacks,
         class_weight=train_spec.class_weight,
     )
-    metrics = {spec.name or "": hook.metrics for spec, hook in zip(specs, hooks, strict=True)}
-    exported = {spec.name or "": hook.exported for spec, hook in zip(specs, hooks, strict=True)}
     if isinstance(eval_spec, EvalSpec):
-        return metrics[eval_spec.name or ""], exported[eval_spec.name or ""]
-    return metrics, exported
+        (hook,) = hooks.values()
+        return hook.metrics, hook.exported
+    return {name: hook.metrics for name, hook in hooks.items()}, {name: hook.exported for name, hook in hooks.items()}
 
 
 def _checked(estimator: Any, train_spec: Any, eval_spec: Any) -> list[EvalSpec]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_estimator.errors import ConfigError, EstimatorWarning
@@ -194,12 +194,11 @@ def stop_if_higher_hook(
         ConfigError: both clocks are set. While training: there is no such metric.
     """
     history = _History(estimator, metric_name, eval_dir, min_steps)
-
-    def beyond(run: Run) -> str | None:
-        found = [(step, value) for step, value in history.until(run.step) if value > threshold]
-        return f"`{metric_name}` is {found[0][1]:.4g} at step {found[0][0]}, above {threshold:g}" if found else None
-
-    return _StopIf(beyond, Cadence(run_every_steps, run_every_secs), history)
+    return _StopIf(
+        lambda run: _beyond(history.until(run.step), metric_name, threshold, sign=1),
+        Cadence(run_every_steps, run_every_secs),
+        history,
+    )
 
 
 def stop_if_lower_hook(
@@ -216,12 +215,11 @@ def stop_if_lower_hook(
     The arguments and errors are those of `stop_if_higher_hook`.
     """
     history = _History(estimator, metric_name, eval_dir, min_steps)
-
-    def beyond(run: Run) -> str | None:
-        found = [(step, value) for step, value in history.until(run.step) if value < threshold]
-        return f"`{metric_name}` is {found[0][1]:.4g} at step {found[0][0]}, below {threshold:g}" if found else None
-
-    return _StopIf(beyond, Cadence(run_every_steps, run_every_secs), history)
+    return _StopIf(
+        lambda run: _beyond(history.until(run.step), metric_name, threshold, sign=-1),
+        Cadence(run_every_steps, run_every_secs),
+        history,
+    )
 
 
 def stop_if_no_increase_hook(
@@ -273,22 +271,25 @@ class _History:
 
     def __init__(self, estimator: Any, metric: str, eval_dir: str | None, min_steps: int) -> None:
         self.folder = eval_dir or estimator.eval_dir()
+        self.is_empty = True  # as it was read last
         self._metric = metric
         self._min_steps = min_steps
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is no evaluation at all."""
-        return not read_scalars(self.folder)
-
-    def until(self, step: int) -> Iterator[tuple[int, float]]:
-        """Yield step and value, by rising step, of what was evaluated up to a step."""
-        for at, metrics in read_scalars(self.folder).items():
-            if self._min_steps <= at <= step:
-                yield at, value_of(metrics, self._metric)
+    def until(self, step: int) -> list[tuple[int, float]]:
+        """Return step and value, by rising step, of what was evaluated up to a step."""
+        found = read_scalars(self.folder)
+        self.is_empty = not found
+        return [(at, value_of(found[at], self._metric)) for at in found if self._min_steps <= at <= step]
 
 
-def _stalled(history: Iterator[tuple[int, float]], metric: str, most_steps: int, *, sign: int) -> str | None:
+def _beyond(history: Sequence[tuple[int, float]], metric: str, threshold: float, *, sign: int) -> str | None:
+    for step, value in history:
+        if sign * value > sign * threshold:
+            return f"`{metric}` is {value:.4g} at step {step}, {'above' if sign > 0 else 'below'} {threshold:g}"
+    return None
+
+
+def _stalled(history: Sequence[tuple[int, float]], metric: str, most_steps: int, *, sign: int) -> str | None:
     best: tuple[int, float] | None = None
     for step, value in history:
         if best is None or sign * value > sign * best[1]:

@@ -108,18 +108,13 @@ def write_scalars(log_dir: str | os.PathLike[str], step: int, scalars: Mapping[s
 
 def read_scalars(log_dir: str | os.PathLike[str]) -> dict[int, dict[str, float]]:
     """Return what TensorBoard shows of a folder, by rising step and tag; the damaged end of a file is passed over."""
-    from tensorboard.backend.event_processing.event_file_loader import (  # noqa: PLC0415 - as in `_append`
-        LegacyEventFileLoader,
-    )
+    from keras_estimator.event_files import read_folder  # noqa: PLC0415 - as in `_append`
 
+    folder = read_folder(Path(log_dir))
     found: dict[int, dict[str, float]] = {}
-    for path in sorted(Path(log_dir).glob("events.out.tfevents.*")):
-        for event in LegacyEventFileLoader(str(path)).Load():
-            if event.HasField("session_log") and event.session_log.status == event.session_log.START:
-                found = {step: scalars for step, scalars in found.items() if step < event.step}
-            for point in event.summary.value:
-                if point.HasField("simple_value"):
-                    found.setdefault(event.step, {})[point.tag] = point.simple_value
+    for tag, curve in folder.curves.items() if folder is not None else ():
+        for step, point in curve.items():
+            found.setdefault(step, {})[tag] = point.value
     return dict(sorted(found.items()))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from keras_estimator.checkpoints import Checkpoint, Checkpoints
 from keras_estimator.errors import ConfigError, CorruptCheckpointError
-from keras_estimator.report.curves import Folder, Rewind, read_folders
+from keras_estimator.event_files import Folder, Rewind, read_folders
 from keras_estimator.run_description import Description, read_description
 from keras_estimator.state_files import STATE_FILE, read_record
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_estimator.errors import ConfigError
+from keras_estimator.event_files import Folder
 from keras_estimator.report import assets, tables
 from keras_estimator.report.contents import Contents, last_points, look_at, lowest
-from keras_estimator.report.curves import Folder, thinned
+from keras_estimator.report.curves import thinned
 from keras_estimator.report.elements import Child, data, document, element, moment, number, span, time
 from keras_estimator.report.model_picture import picture
 

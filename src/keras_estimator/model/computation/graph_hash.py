@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ _NOT_MATHEMATICS = frozenset(
     shared_name container config config_proto executor_type use_locking debug_name token parallel_iterations
     """.split()
 )
+_FUNCTIONS = operator.attrgetter("library.function")  # where TensorFlow's message has them
 _OWN_GRADIENT = "_gradient_op_type"
 # The gradient of a call of a function is the one of the operations in it.
 _GRADIENTS_OF_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
@@ -74,7 +76,7 @@ def digest_of_array(array: np.ndarray[Any, Any]) -> str:
 
 def functions_of(graph: Any) -> Iterable[Any]:
     """Return the functions that the nodes of a `GraphDef` may call."""
-    found: Iterable[Any] = graph.library.function  # a field of TensorFlow's message, no folder
+    found: Iterable[Any] = _FUNCTIONS(graph)
     return found
 
 

@@ -231,7 +231,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path: Path):
     killed = """
 import sys; sys.path.insert(0, {tests!r})
 from pathlib import Path
-import test_callbacks_going_on as tests
+import test_callback_memory as tests
 folder = Path({folder!r})
 tests.train(folder, tests.stopping_and_best(folder), [tests.Dies({step})], saves=4)
 """
