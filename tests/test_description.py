@@ -68,7 +68,7 @@ def test_a_functional_model_is_a_graph_of_layers_with_shapes_and_sizes():
     described = describe(model)
     assert (described["name"], described["class"], described["kind"]) == ("two_ways", "Functional", "functional")
     assert sorted(layer["class"] for layer in described["layers"]) == sorted(LAYERS)
-    assert {("x", "first"), ("first", "batch_normalization"), ("first", "add"), ("second", "add")} <= edges(described)
+    assert {("x", "first"), ("first", "normal"), ("first", "add"), ("second", "add")} <= edges(described)
     first = named(described)["first"]
     assert first["output_shapes"] == [[None, 8]]
     assert numbers(first) == (8 * 8 + 8, 0)
