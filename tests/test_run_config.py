@@ -292,7 +292,7 @@ def test_an_evaluator_does_not_train(monkeypatch: pytest.MonkeyPatch):
     config = RunConfig()
     with pytest.raises(ConfigError, match="an evaluator does not train") as caught:
         check_trains_alone(config)
-    assert "estimator.evaluate(" in caught.value.fix
+    assert "train_and_evaluate(" in caught.value.fix
 
 
 def test_one_of_several_processes_of_slurm_warns_once_with_the_callers_line(monkeypatch: pytest.MonkeyPatch):

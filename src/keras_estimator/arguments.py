@@ -19,7 +19,7 @@ def with_model_dir(config: RunConfig, model_dir: str | Path | None) -> RunConfig
     """Return `config` with the one folder of an estimator in it; a temporary one if none was given.
 
     Raises:
-        ConfigError: `model_dir` and `config.model_dir` differ, or it is a file.
+        ConfigError: `model_dir` and `config.model_dir` differ, it is a file, or it is missing for an evaluator.
     """
     if model_dir is not None and config.model_dir is not None and Path(model_dir) != Path(config.model_dir):
         raise ConfigError(
@@ -29,6 +29,13 @@ def with_model_dir(config: RunConfig, model_dir: str | Path | None) -> RunConfig
             fix=f"pass config.replace(model_dir={str(model_dir)!r})",
         )
     if model_dir is None and config.model_dir is None:
+        if config.task_type == "evaluator":
+            raise ConfigError(
+                "an evaluator needs the folder of the run",
+                found=f"TF_CONFIG makes this process evaluator {config.task_id}; no model_dir",
+                expected="the model_dir of the process that trains, to find its checkpoints",
+                fix='RunConfig(model_dir="..."), or "model_dir" in TF_CONFIG, for both',
+            )
         model_dir = tempfile.mkdtemp(prefix="keras-estimator-")
         _LOG.warning("no model_dir was given: using the temporary folder %s", model_dir)
     config = config if model_dir is None else config.replace(model_dir=str(model_dir))

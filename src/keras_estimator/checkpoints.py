@@ -193,6 +193,21 @@ class Checkpoints:
             return Restored(record["step"], state, record["run"], path)
         raise self._missing(f"at {path}")
 
+    def read_record(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Return what was recorded beside the state, verified: the state is not looked at (see state_files).
+
+        Raises:
+            NoCheckpointError: it is not there any more.
+            CorruptCheckpointError: its bytes are not those that were written.
+        """
+        while (identity := _identity(checkpoint.path)) is not None:
+            try:
+                return read_record(checkpoint.path)
+            except CorruptCheckpointError:
+                if identity == _identity(checkpoint.path):
+                    raise
+        raise self._missing(f"at {checkpoint.path}")
+
     def newest_readable(self) -> Restored | None:
         """Read the newest checkpoint that can be trusted; warn about newer ones that cannot.
 

@@ -318,6 +318,23 @@ class Estimator:
                 verify=verify,
             )
 
+    def at_checkpoint(self, checkpoint_path: str | Path) -> contextlib.AbstractContextManager[int]:
+        """Let a checkpoint count as the newest one for a while: for `evaluate`, `predict` and exports.
+
+        The model has its weights then; afterwards the newest checkpoint counts again.
+
+        Args:
+            checkpoint_path: The folder of the checkpoint.
+
+        Returns:
+            A context manager that gives the step of the checkpoint.
+
+        Raises:
+            NoCheckpointError: there is no such checkpoint.
+            CorruptCheckpointError: its bytes are not those that were written.
+        """
+        return self._resident.held_at(checkpoint_path)
+
     def latest_checkpoint(self) -> str | None:
         """Return the folder of the newest checkpoint; None if there is none."""
         newest = self._resident.latest()

@@ -19,6 +19,7 @@ import numpy as np
 from keras_estimator.arguments import existing
 from keras_estimator.checkpoints import Checkpoint, Checkpoints, Restored
 from keras_estimator.engines.engine import Engine
+from keras_estimator.errors import ConfigError
 from keras_estimator.hooks.hook import Hook, Run
 from keras_estimator.hooks.hook_states import HookStates, take_arrays
 from keras_estimator.reading import Reader, Reading
@@ -50,6 +51,7 @@ class Resident:
         )
         self._token = object()
         self._run_under_way: Run | None = None
+        self._held: Checkpoint | None = None
         self.step = 0
         self.reader = Reader(engine)
         self.data_record: dict[str, Any] = {}
@@ -57,6 +59,8 @@ class Resident:
 
     def bring_in(self) -> None:
         """Bring the newest state of the model_dir into the model, unless it is there."""
+        if self._held is not None:
+            return
         if self._run_under_way is not None:
             self.step = self._run_under_way.step  # a hook asks: what is saved is older than the model
         newest = self._checkpoints.latest()
@@ -75,8 +79,8 @@ class Resident:
         return None if checkpoint_path is None else self._read(existing(checkpoint_path))
 
     def latest(self) -> Checkpoint | None:
-        """Return the newest checkpoint; None if there is none."""
-        return self._checkpoints.latest()
+        """Return the newest checkpoint, or the one that is held; None if there is none."""
+        return self._held or self._checkpoints.latest()
 
     @property
     def is_saved(self) -> bool:
@@ -106,8 +110,34 @@ class Resident:
             self._engine.ready_to_use()
 
     @contextlib.contextmanager
+    def held_at(self, checkpoint_path: str | Path) -> Iterator[int]:
+        """Let a checkpoint count as the newest one for a while; yield its step.
+
+        Raises:
+            NoCheckpointError: there is no such checkpoint.
+            CorruptCheckpointError: its bytes are not those that were written.
+        """
+        restored = self._read(existing(checkpoint_path))
+        _HOLDERS.pop(self._engine.model, None)  # the newest checkpoint counts again afterwards
+        self._engine.write_state(restored.state, source=str(restored.path))
+        before, self.step = self.step, restored.step
+        self._held = Checkpoint(restored.step, restored.path)
+        try:
+            self._engine.ready_to_use()
+            yield restored.step
+        finally:
+            self._held, self.step = None, before
+
+    @contextlib.contextmanager
     def training(self, run: Run, reading: Reading, hooks: Sequence[Hook]) -> Iterator[None]:
         """Let the model be trained, with what the hooks remembered, and note how far that went."""
+        if self._held is not None:
+            raise ConfigError(
+                "training goes on from the newest checkpoint, and another one is in use",
+                found=f"train within at_checkpoint({str(self._held.path)!r})",
+                expected="evaluate, predict or export_saved_model there",
+                fix="call train after the with block",
+            )
         self.hook_states.give(hooks)
         self._run_under_way = run
         _HOLDERS[self._engine.model] = self._token
@@ -129,6 +159,7 @@ class Resident:
         remembered, arrays = self.hook_states.to_checkpoint()
         record = {
             "plan": self._engine.plan,
+            "last_step": run.last_step,
             "data": reading.record(finished=run.is_over),
             "metrics": {name: value for name, value in run.metrics.items() if np.isscalar(value)},
             "hooks": remembered,

@@ -213,8 +213,8 @@ def check_trains_alone(config: RunConfig) -> None:
         raise ConfigError(
             "an evaluator does not train",
             found=f"TF_CONFIG makes this process evaluator {config.task_id}",
-            expected="a process that trains; following a chief as its evaluator is not part of this version",
-            fix="unset TF_CONFIG, and measure what the chief wrote: estimator.evaluate(input_fn)",
+            expected="train_and_evaluate, which makes it follow the checkpoints of the process that trains",
+            fix="train_and_evaluate(estimator, TrainSpec(...), EvalSpec(...))",
         )
     sizes = {name: len(addresses) for name, addresses in config.cluster_spec.items() if name != "evaluator"}
     if sum(sizes.values()) > 1:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_estimator.errors import ConfigError
 from keras_estimator.estimator import Estimator
+from keras_estimator.evaluator import follow
 from keras_estimator.hooks.evaluation import EvaluationHook
+from keras_estimator.hooks.remote_evaluation import RemoteEvaluationHook
 from keras_estimator.specs import EvalSpec, TrainSpec
+
+_LOG = logging.getLogger("keras_estimator")
+_Evaluating = EvaluationHook | RemoteEvaluationHook
 
 
 def train_and_evaluate(
@@ -19,6 +25,9 @@ def train_and_evaluate(
     Evaluations run on the weights that the model has then: nothing is rebuilt or loaded for them. A run that
     was killed ends, by the same command, with the evaluations and exports it would have had without the kill.
 
+    In a cluster (TF_CONFIG), a spec without a clock is evaluated by an evaluator, a process of its own: started
+    by the same program, it does not train but follows the checkpoints, and ends when the training has ended.
+
     Args:
         estimator: What is trained.
         train_spec: On which data, and how long.
@@ -26,14 +35,30 @@ def train_and_evaluate(
 
     Returns:
         The results of the last evaluation, and what each exporter gave then (the folder, or None). With several
-        specs both are dicts by the names of the specs (`""` for the one without a name).
+        specs both are dicts by the names of the specs (`""` for the one without a name). What another process
+        evaluates is as far as this one has heard of it; None, and no exports, if it has not.
 
     Raises:
         ConfigError: one of the arguments is of another type, or two specs have one name.
         EstimatorError: whatever `train`, `evaluate` and `export_saved_model` raise.
     """
     specs = _checked(estimator, train_spec, eval_spec)
-    hooks = {spec.name or "": EvaluationHook(estimator, spec) for spec in specs}
+    hooks = (_followed if estimator.config.task_type == "evaluator" else _trained)(estimator, train_spec, specs)
+    if isinstance(eval_spec, EvalSpec):
+        hook = hooks.get(eval_spec.name or "")
+        return (hook.metrics, hook.exported) if hook is not None else (None, [])
+    return {name: hook.metrics for name, hook in hooks.items()}, {name: hook.exported for name, hook in hooks.items()}
+
+
+def _trained(estimator: Estimator, train_spec: TrainSpec, specs: Sequence[EvalSpec]) -> Mapping[str, _Evaluating]:
+    config = estimator.config
+    has_evaluator = config.task_type == "chief" and bool(config.cluster_spec)
+    hooks: dict[str, _Evaluating] = {
+        spec.name or "": RemoteEvaluationHook(spec, estimator.eval_dir(spec.name))
+        if has_evaluator and spec.follows_checkpoints
+        else EvaluationHook(estimator, spec)
+        for spec in specs
+    }
     estimator.train(
         train_spec.input_fn,
         [*(train_spec.hooks or ()), *hooks.values()],
@@ -42,10 +67,14 @@ def train_and_evaluate(
         callbacks=train_spec.callbacks,
         class_weight=train_spec.class_weight,
     )
-    if isinstance(eval_spec, EvalSpec):
-        (hook,) = hooks.values()
-        return hook.metrics, hook.exported
-    return {name: hook.metrics for name, hook in hooks.items()}, {name: hook.exported for name, hook in hooks.items()}
+    return hooks
+
+
+def _followed(estimator: Estimator, train_spec: TrainSpec, specs: Sequence[EvalSpec]) -> Mapping[str, _Evaluating]:
+    for spec in specs:
+        if not spec.follows_checkpoints:
+            _LOG.info("%s has a clock: it is evaluated by the process that trains, not here", spec.shown_name)
+    return follow(estimator, [spec for spec in specs if spec.follows_checkpoints], train_spec.max_steps)
 
 
 def _checked(estimator: Any, train_spec: Any, eval_spec: Any) -> list[EvalSpec]:

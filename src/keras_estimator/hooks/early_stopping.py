@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from keras_estimator.errors import ConfigError, EstimatorWarning
+from keras_estimator.errors import ConfigError, EstimatorWarning, NoCheckpointError
 from keras_estimator.exporters import comparison, value_of
 from keras_estimator.hooks.hook import Cadence, Evaluation, Hook, Run
 from keras_estimator.hooks.reporting import read_scalars
@@ -74,7 +74,9 @@ class EarlyStopping(Hook):
         value_of(evaluation.metrics, self._metric)
         if self._best is None or self._is_better(self._best.metrics, evaluation.metrics):
             self._best, self._waited = evaluation, 0
-            run.save_wanted = self._restores_best or run.save_wanted
+            run.save_wanted |= (
+                self._restores_best and evaluation.step == run.step
+            )  # not so if another process evaluates
         else:
             self._waited += 1
             self._stop_if_patience_is_over(run)
@@ -83,9 +85,18 @@ class EarlyStopping(Hook):
         if not self._restores_best or self._best is None or self._best.step == run.step:
             return
         if run.received_signal is None:
-            _LOG.info("the model gets the weights of step %d back, the best one", self._best.step)
-            run.restore_weights(self._best.step)
-            run.saved_step = None
+            try:
+                run.restore_weights(self._best.step)
+                run.saved_step = None
+                _LOG.info("the model got the weights of step %d back, the best one", self._best.step)
+            except NoCheckpointError as error:
+                warnings.warn(
+                    f"the model keeps the weights of step {run.step}: the checkpoint of the best step, "
+                    f"{self._best.step}, was removed before an evaluator had measured it ({error.found}). Way out: "
+                    "keep more of them, RunConfig(keep_checkpoint_max=...).",
+                    EstimatorWarning,
+                    stacklevel=2,
+                )
 
     def state(self) -> dict[str, Any]:
         if self._best is None:
