@@ -20,7 +20,7 @@ from bench.summary import OURS, OURS_ARRAYS, summarize, targets
 from bench.workloads import WORKLOADS
 
 _PEERS = ("ours-restart", "fit", "fit50", "loop", "original", "fit-arrays", "fit50-arrays")
-_QUICK = Effort(rounds=2, secs=0.0, times=3, call_secs=0.0, quick=True)
+_QUICK = Effort(rounds=2, secs=0.0, times=1, quick=True)
 # Progress goes to stderr, so that `--json` leaves only JSON on stdout.
 _progress = Console(stderr=True)
 

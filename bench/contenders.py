@@ -11,6 +11,8 @@ import tempfile
 import time
 from typing import Any
 
+import numpy as np
+
 from bench.workloads import SEED, Workload
 
 EVALUATED_BATCHES = 20
@@ -32,6 +34,10 @@ class Contender:
         self.evaluated = self.x[: EVALUATED_BATCHES * rows], self.y[: EVALUATED_BATCHES * rows]
         self.tf.keras.utils.set_random_seed(SEED)
         self.model: Any = workload.make_model(self.tf)
+        self.forward_batches = [self.tf.constant(x) for x in np.split(self.evaluated[0], EVALUATED_BATCHES)]
+        # Traced at once: the original's conversion makes models from before it unusable.
+        forward = self.tf.function(lambda x: self.model(x, training=False))
+        self.forward = forward.get_concrete_function(self.forward_batches[0])
 
     def train(self, steps: int) -> tuple[int, float]:
         """Train; return the steps made, and the seconds from before the first to after the last."""
@@ -48,6 +54,15 @@ class Contender:
     def predictor(self) -> None:
         """Predict one batch by a handle that stays in memory, where there is one."""
         raise NotImplementedError
+
+    def forward_passes(self, batches: int) -> None:
+        """Compute the bare compiled model, batch after batch: nothing is read, and no loss or metric computed.
+
+        Args:
+            batches: How many, at most `EVALUATED_BATCHES`.
+        """
+        for x in self.forward_batches[:batches]:
+            self.forward(x)
 
     def train_dataset(self) -> Any:
         """Return the training pipeline; it serves as an input_fn."""

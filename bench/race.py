@@ -27,17 +27,15 @@ class Effort:
     """How much is measured.
 
     Attributes:
-        rounds: Turns of each contender.
+        rounds: Turns of each contender: to train, and then as many to evaluate and predict.
         secs: A turn calls `train` until so many seconds have passed.
-        times: Calls of `evaluate` and `predict`, fewer if they take longer than `call_secs`.
-        call_secs: See `times`.
+        times: A turn calls each of `evaluate`, `predict` and `predictor` so often.
         quick: Whether the workload's `quick_steps` are made instead of its `steps`.
     """
 
     rounds: int = 5
     secs: float = 1.0
-    times: int = 20
-    call_secs: float = 5.0
+    times: int = 3
     quick: bool = False
 
 
@@ -130,9 +128,12 @@ def race(
         _in_turn("starting", workers, results, say, lambda worker: worker.answer())
         _in_turn("warming up", workers, results, say, lambda worker: _warmed_up(worker, workload, steps))
         for number in range(effort.rounds):
-            title = f"round {number + 1} of {effort.rounds}"
-            _in_turn(title, workers, results, say, lambda worker: worker.ask(do="train", steps=steps, secs=effort.secs))
-        _in_turn("calls", workers, results, say, lambda worker: _calls(worker, effort))
+            title = f"training, round {number + 1} of {effort.rounds}"
+            _in_turn(title, workers, results, say, lambda worker: _trained(worker, effort, steps))
+        for number in range(effort.rounds):  # After all training, which they could disturb.
+            title = f"calls, round {number + 1} of {effort.rounds}"
+            _in_turn(title, workers, results, say, lambda worker: _called(worker, effort))
+        _in_turn("memory", workers, results, say, lambda worker: worker.ask(do="memory"))
     return results
 
 
@@ -156,7 +157,7 @@ def _in_turn(
     say: Callable[[str], None],
     measure: Callable[[Worker], dict[str, Any]],
 ) -> None:
-    """Measure each worker once and file the answer; one that fails takes no further part."""
+    """Measure each worker once and file the answer, a list after those before it; one that fails is out."""
     for worker in list(workers):
         say(f"{worker.workload.name}, {title}: {worker.name}")
         try:
@@ -165,11 +166,9 @@ def _in_turn(
             results[worker.name] = {"failed": str(error)}
             workers.remove(worker)
             continue
-        filed = results.setdefault(worker.name, {"rounds": []})
-        if "inside" in answer:
-            filed["rounds"].append(answer)
-        else:
-            filed.update(answer)
+        filed = results.setdefault(worker.name, {})
+        for key, value in answer.items():
+            filed[key] = filed.get(key, []) + value if isinstance(value, list) else value
 
 
 def _warmed_up(worker: Worker, workload: Workload, steps: int) -> dict[str, Any]:
@@ -179,11 +178,11 @@ def _warmed_up(worker: Worker, workload: Workload, steps: int) -> dict[str, Any]
     return {"first_call_secs": first["wall"]}
 
 
-def _calls(worker: Worker, effort: Effort) -> dict[str, Any]:
-    """Measure the calls around the training, and the memory of it all."""
-    calls = {
-        what: worker.ask(do="call", what=what, times=effort.times, secs=effort.call_secs)["seconds"]
-        for what in ("evaluate", "predict", "predictor")
-    }
-    memory = worker.ask(do="memory")  # Before `own_time`, which makes a second model.
-    return {"calls": calls, "own_secs": worker.ask(do="own_time", times=effort.times)} | memory
+def _trained(worker: Worker, effort: Effort, steps: int) -> dict[str, Any]:
+    return {"rounds": [worker.ask(do="train", steps=steps, secs=effort.secs)]}
+
+
+def _called(worker: Worker, effort: Effort) -> dict[str, Any]:
+    """Measure the calls around the training."""
+    names = ("evaluate", "predict", "predictor")
+    return {"calls": [{name: worker.ask(do="call", what=name, times=effort.times) for name in names}]}

@@ -8,10 +8,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.summary import OURS
+from bench.summary import EVALUATE_COST, EVALUATE_SPEED, OURS, STEPS, WHOLE_CALLS
 from bench.workloads import WORKLOADS
 
-_NARROWEST = 120  # Columns; a pipe counts as 80, in which no table fits.
+_NARROWEST = 136  # Columns; a pipe counts as 80, in which no table fits.
+_RATIOS = {
+    STEPS: "train(): steps/s, ours / peer",
+    EVALUATE_SPEED: "evaluate(): time, peer / ours",
+    EVALUATE_COST: "evaluate(): time, ours / peer",
+}
 _OURS_COLOR, _PEER_COLOR = "#0b7285", "#adb5bd"
 
 
@@ -53,6 +58,10 @@ def _table(title: str, caption: str, columns: list[str]) -> Table:
     return table
 
 
+def _ratio_cells(ratio: dict[str, Any] | None) -> tuple[str, str]:
+    return (f"{ratio['median']:.2f}", f"({ratio['min']:.2f}-{ratio['max']:.2f})") if ratio else ("", "")
+
+
 def _speed_table(workloads: dict[str, Any]) -> Table:
     columns = ["model", "contender", "steps/s", "(min-max)", "ours / it", "(min-max)", "train() adds, ms", "ours / it"]
     caption = "Medians over the rounds. Last column: ours / it for whole calls of train(), all they add included."
@@ -62,32 +71,38 @@ def _speed_table(workloads: dict[str, Any]) -> Table:
         if last_workload not in ("", workload):
             table.add_section()
         last_workload = workload
-        rate, ratio = contender["steps_per_second"], workloads[workload]["ratios"].get(name)
-        steps_ratio = ratio["steps_per_second"] if ratio else None
+        rate, ratio = contender[STEPS], workloads[workload]["ratios"].get(name)
         table.add_row(
             workload,
             name,
             f"{rate['median']:.0f}",
             f"({rate['min']:.0f}-{rate['max']:.0f})",
-            f"{steps_ratio['median']:.2f}" if steps_ratio else "",
-            f"({steps_ratio['min']:.2f}-{steps_ratio['max']:.2f})" if steps_ratio else "",
+            *_ratio_cells(ratio and ratio[STEPS]),
             f"{contender['train_call_overhead_ms']['median']:.0f}",
-            f"{ratio['whole_call_steps_per_second']['median']:.2f}" if ratio else "",
+            f"{ratio[WHOLE_CALLS]['median']:.2f}" if ratio else "",
             style="bold" if name.startswith(OURS) else "",
         )
     return table
 
 
 def _call_table(workloads: dict[str, Any]) -> Table:
-    columns = ["model", "contender", "evaluate, ms", "predict, ms", "predictor, ms", "first train(), s", "peak MiB"]
-    caption = "evaluate (20 batches), predict and a resident predictor (1 batch): beyond the model's own time."
+    columns = ["model", "contender", "evaluate", "/ forward", "(min-max)", "it / ours", "(min-max)"]
+    columns += ["predict", "predictor", "1st train", "peak MiB"]
+    caption = "evaluate: 20 batches, ms; / forward: by its forward passes alone; it / ours: by our evaluate.\n"
+    caption += "predict, predictor (which is resident): 1 batch, ms beyond the forward pass. 1st train: seconds."
     table = _table("Calls", caption, columns)
     for workload, name, contender in _ran(workloads):
-        calls = [contender["call_overhead_ms"].get(what) for what in ("evaluate", "predict", "predictor")]
+        calls = contender["calls"]
+        evaluate = calls.get("evaluate")
+        speed = workloads[workload]["ratios"].get(name, {}).get(EVALUATE_SPEED)
+        added = [calls[what]["overhead_ms"]["median"] if what in calls else None for what in ("predict", "predictor")]
         table.add_row(
             workload,
             name,
-            *("" if added is None else f"{added:.1f}" for added in calls),
+            f"{evaluate['ms']['median']:.1f}" if evaluate else "",
+            *_ratio_cells(evaluate and evaluate["by_forward_passes"]),
+            *_ratio_cells(speed),
+            *("" if ms is None else f"{ms:.1f}" for ms in added),
             f"{contender['first_call_seconds']:.1f}",
             f"{contender['peak_memory_mib']:.0f}",
             style="bold" if name.startswith(OURS) else "",
@@ -96,11 +111,16 @@ def _call_table(workloads: dict[str, Any]) -> Table:
 
 
 def _target_table(targets: list[dict[str, Any]]) -> Table:
-    table = _table("Targets", "Steps per second, ours / peer.", ["model", "peer", "at least", "reached", ""])
+    table = _table("Targets", "Medians.", ["model", "what", "peer", "at least", "at most", "reached", ""])
     for target in targets:
-        verdict = "[green]met[/]" if target["met"] else "[red]missed[/]"
-        reached = f"{target['reached']:.2f}"
-        table.add_row(target["workload"], target["peer"], f"{target['at_least']:.2f}", reached, verdict)
+        numbers = (target["at_least"], target["at_most"], target["reached"])
+        table.add_row(
+            target["workload"],
+            _RATIOS[target["what"]],
+            target["peer"],
+            *("" if number is None else f"{number:.2f}" for number in numbers),
+            "[green]met[/]" if target["met"] else "[red]missed[/]",
+        )
     return table
 
 
@@ -117,7 +137,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(4.2 * len(workloads), 3.6), layout="constrained")
     panels = figure.subplots(1, len(workloads), squeeze=False)[0]
     for panel, (workload, summary) in zip(panels, workloads.items(), strict=True):
-        ran = {name: c["steps_per_second"] for name, c in summary["contenders"].items() if "failed" not in c}
+        ran = {name: c[STEPS] for name, c in summary["contenders"].items() if "failed" not in c}
         names, rates = list(ran), [rate["median"] for rate in ran.values()]
         below = [rate["median"] - rate["min"] for rate in ran.values()]
         above = [rate["max"] - rate["median"] for rate in ran.values()]

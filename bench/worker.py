@@ -6,8 +6,8 @@
 |----------------------------------------------|-------------------------------------------------------------|
 | none: it is prepared                         | versions                                                    |
 | `do: train`, `steps`, `secs`                 | totals over calls of `train(steps)`, until `secs` have gone |
-| `do: call`, `what`, `times`, `secs`          | the seconds of each of up to `times` calls                  |
-| `do: own_time`, `times`                      | the seconds of the model's own computation in such a call   |
+| `do: call`, `what`, `times`                  | the seconds of each of the calls, and those that the bare   |
+|                                              | forward passes of as many batches took right after each     |
 | `do: memory`                                 | peak resident memory in MiB                                 |
 """
 
@@ -17,7 +17,6 @@ import importlib
 import json
 import os
 import resource
-import statistics
 import sys
 import time
 import traceback
@@ -26,8 +25,6 @@ from typing import Any
 
 from bench.contenders import CONTENDERS, EVALUATED_BATCHES, Contender
 from bench.workloads import WORKLOADS
-
-_LEAST_CALLS = 3
 
 
 def _train(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
@@ -41,43 +38,29 @@ def _train(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _call(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
-    """Time single calls of `evaluate`, `predict` or `predictor`; the first is not counted."""
+    """Time single calls of `evaluate`, `predict` or `predictor`, each followed by the forward passes in it.
+
+    The first of both is not counted: it may compile, and it finds the caches full of another contender.
+    """
     call: Callable[[], None] = getattr(contender, request["what"])
+    batches = EVALUATED_BATCHES if request["what"] == "evaluate" else 1
+    seconds: list[float] = []
+    forward: list[float] = []
     try:
         call()
     except NotImplementedError:
-        return {"seconds": []}
-    seconds: list[float] = []
-    while len(seconds) < request["times"] and (len(seconds) < _LEAST_CALLS or sum(seconds) < request["secs"]):
-        began = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - began)
-    return {"seconds": seconds}
+        return {"seconds": seconds, "forward": forward}
+    contender.forward_passes(batches)
+    for _ in range(request["times"]):
+        seconds.append(_seconds(call))
+        forward.append(_seconds(lambda: contender.forward_passes(batches)))
+    return {"seconds": seconds, "forward": forward}
 
 
-def _own_time(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
-    """Time the bare computation behind `evaluate` and `predict`, compiled and fed with tensors."""
-    tf, model = contender.tf, contender.workload.make_model(contender.tf)
-    batch = tuple(tf.constant(part) for part in contender.batch)
-
-    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
-    def evaluate() -> None:
-        for _ in tf.range(EVALUATED_BATCHES):
-            model.test_step(batch)
-
-    predict = tf.function(lambda: model(batch[0], training=False))
-    calls = {"evaluate": evaluate, "predict": predict}
-    return {name: _median_seconds(call, request["times"]) for name, call in calls.items()}
-
-
-def _median_seconds(call: Callable[[], Any], times: int) -> float:
+def _seconds(call: Callable[[], None]) -> float:
+    began = time.perf_counter()
     call()
-    seconds = []
-    for _ in range(times):
-        began = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
+    return time.perf_counter() - began
 
 
 def _memory(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +69,7 @@ def _memory(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
     return {"peak_mib": peak / (1024 * 1024 if sys.platform == "darwin" else 1024)}
 
 
-_ANSWERS = {"train": _train, "call": _call, "own_time": _own_time, "memory": _memory}
+_ANSWERS = {"train": _train, "call": _call, "memory": _memory}
 
 
 def main() -> None:

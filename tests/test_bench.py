@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,9 +37,44 @@ def test_a_quick_benchmark_measures_ours_and_the_peers(tmp_path):
             assert 0 < rate["min"] <= rate["median"] <= rate["max"]
             assert len(rate["rounds"]) == results["rounds"] == 2
         assert contender["peak_memory_mib"] > 0
-    assert set(mlp["contenders"]["ours"]["call_overhead_ms"]) == {"evaluate", "predict", "predictor"}
-    assert set(mlp["ratios"]) == {"fit", "loop", "best fit"}
-    assert all(ratio["steps_per_second"]["median"] > 0 for ratio in mlp["ratios"].values())
+    assert mlp["contenders"]["loop"]["calls"] == {}
+    calls = mlp["contenders"]["ours"]["calls"]
+    assert set(calls) == {"evaluate", "predict", "predictor"}
+    assert all(len(call["ms"]["rounds"]) == 2 and call["ms"]["min"] > 0 for call in calls.values())
+    assert all(call["by_forward_passes"]["min"] > 0 for call in calls.values())
+    assert {peer: len(ratios) for peer, ratios in mlp["ratios"].items()} == {
+        "fit": 3,
+        "loop": 2,  # It has no `evaluate`.
+        "best fit": 3,
+        "forward passes": 1,
+    }
+    assert all(ratio["median"] > 0 for ratios in mlp["ratios"].values() for ratio in ratios.values())
+    assert results["targets"] == []
+
+
+def _measured(evaluate: list[float], forward: list[float]) -> dict[str, Any]:
+    """Return what `race` says of a contender in two rounds: the seconds of its calls and of their forward passes."""
+    pairs = zip(evaluate, forward, strict=True)
+    return {
+        "versions": {},
+        "rounds": [{"calls": 1, "steps": 100, "inside": 1.0, "wall": 1.0}] * 2,
+        "first_call_secs": 1.0,
+        "calls": [{"evaluate": {"seconds": [call] * 3, "forward": [own] * 3}} for call, own in pairs],
+        "peak_mib": 1.0,
+    }
+
+
+@pytest.mark.parametrize(("evaluate", "is_met"), [([0.12, 0.26], True), ([0.14, 0.28], False)])
+def test_an_evaluation_is_judged_by_the_forward_passes_and_the_peers_of_its_own_round(evaluate, is_met, monkeypatch):
+    monkeypatch.syspath_prepend(_ROOT)
+    summary = importlib.import_module("bench.summary")
+    ours, original = _measured(evaluate, [0.1, 0.2]), _measured([1.25, 2.7], [0.1, 0.2])
+    both = summary.summarize({"ours": ours, "original": original})
+    assert both["contenders"]["original"]["calls"]["evaluate"]["by_forward_passes"]["median"] == pytest.approx(13.0)
+    judged = {target["what"]: target for target in summary.targets({"cnn": both, "mlp": both})}
+    assert judged["evaluate_cost"]["reached"] == pytest.approx(1.25 if is_met else 1.4)
+    verdicts = [judged[what]["met"] for what in ("evaluate_cost", "evaluate_speed")]
+    assert verdicts == [is_met, is_met]
 
 
 def test_an_unknown_peer_is_refused_with_the_known_ones():
