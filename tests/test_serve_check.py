@@ -60,16 +60,31 @@ def test_calls_are_answered_in_order_and_a_wrong_one_fails_the_script(tmp_path: 
         serve_check.serve(folder, [{"signature": "triple", "inputs": {}}])
 
 
-def test_the_script_runs_isolated_and_writes_its_answers(tmp_path: Path):
+def asked(place: Path, folder: str, signature: str) -> str:
+    """Write the calls of a request; return its line."""
+    place.mkdir()
+    calls = [{"signature": signature, "inputs": {"x": serve_check.encode([1.0])}}]
+    (place / "calls").write_text(json.dumps(calls))
+    return json.dumps({"export": folder, **{name: str(place / name) for name in ("calls", "results", "log")}}) + "\n"
+
+
+def test_the_script_runs_isolated_and_answers_one_request_after_another(tmp_path: Path):
     folder = doubling(tmp_path / "export")
-    calls, results = tmp_path / "calls.json", tmp_path / "results.json"
-    calls.write_text(json.dumps([{"signature": "double", "inputs": {"x": serve_check.encode([1.0])}}]))
     (tmp_path / "tensorflow.py").write_text("raise ImportError('a file of the working directory was imported')")
-    command = [sys.executable, "-I", serve_check.__file__, folder, str(calls), str(results)]
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": "-1"}
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
-    [answer] = json.loads(results.read_text())
-    assert serve_check.decode(answer["y"]).numpy().tolist() == [2.0]
+    signatures = ["double", "triple", "double"][: 3 if serve_check.FORKS else 1]
+    lines = [asked(tmp_path / str(number), folder, name) for number, name in enumerate(signatures)]
+    command = [sys.executable, "-I", serve_check.__file__]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, input="".join(lines), check=True, text=True, stdout=subprocess.PIPE
+    )
+    assert done.stdout.split() == [str(int(name == "triple")) for name in signatures]
+    for number, name in enumerate(signatures):
+        if name == "double":
+            [answer] = json.loads((tmp_path / str(number) / "results").read_text())
+            assert serve_check.decode(answer["y"]).numpy().tolist() == [2.0]
+        else:
+            assert "KeyError: 'triple'" in (tmp_path / str(number) / "log").read_text()
 
 
 def test_it_imports_tensorflow_and_nothing_else_that_has_to_be_installed():

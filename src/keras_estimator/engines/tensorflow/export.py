@@ -23,7 +23,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_estimator.engines.tensorflow import receivers, traced_graph, verification
+from keras_estimator.engines.tensorflow import receivers, serving_process, traced_graph, verification
 from keras_estimator.engines.tensorflow.batches import Ports
 from keras_estimator.engines.tensorflow.signatures import (
     DEFAULT,
@@ -81,6 +81,8 @@ def export_saved_model(  # noqa: PLR0913 - the arguments of the original, and wh
     base = _local(directory_base)
     wanted = answers(export_outputs)
     extra = _checked_assets(assets_extra)
+    if verify:
+        serving_process.start()  # it imports TensorFlow while the model is written
     with _portable(model), _aside(base) as folder:
         entries, named, remarks = _entries(model, predict, spec, receiver_fn)
         signatures = _signatures(entries, named, wanted)

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_estimator.engines.tensorflow import serve_check
+from keras_estimator.engines.tensorflow import serving_process
 from keras_estimator.engines.tensorflow.signatures import Entry, Signature, parts
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
 from keras_estimator.errors import ExportError
@@ -24,7 +19,6 @@ from keras_estimator.model.user_lines import in_one_line
 
 _BATCHES = (3, 2)
 _UNKNOWN_SIZE = 32  # of dimensions other than the batch: enough for a few poolings
-_SECONDS = 600
 
 Outputs = dict[str, Any]
 
@@ -95,7 +89,7 @@ def verify(folder: Path, signatures: Mapping[str, Signature], live: LiveModel, *
                 "Call it once yourself: tf.saved_model.load(path).signatures"
                 f"[{name!r}]; verify=False leaves the comparison out."
             )
-    served = _in_a_fresh_process(folder, calls)
+    served = serving_process.serve(folder, [(call.name, call.inputs) for call in calls])
     expected = live(calls)
     difference = _difference(calls, served, expected, live)
     if difference is None:
@@ -207,39 +201,6 @@ def _feature(values: Any) -> Any:
     if values.dtype.kind == "f":
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
     return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-
-
-def _in_a_fresh_process(folder: Path, calls: list[Call]) -> list[Outputs]:
-    """Load the export where only TensorFlow can be imported, and make the calls there."""
-    encoded = [
-        {"signature": call.name, "inputs": {name: serve_check.encode(t) for name, t in call.inputs.items()}}
-        for call in calls
-    ]
-    # On the CPU: the memory of an accelerator is taken by this process.
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with tempfile.TemporaryDirectory() as place:
-        asked, answered = Path(place, "calls.json"), Path(place, "results.json")
-        asked.write_text(json.dumps(encoded), encoding="utf-8")
-        command = [sys.executable, "-I", serve_check.__file__, str(folder.absolute()), str(asked), str(answered)]
-        try:
-            subprocess.run(
-                command, cwd=place, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=True
-            )
-        except (subprocess.SubprocessError, OSError) as error:
-            raise ExportError(
-                "the export cannot be served without the code that made it",
-                found=_last_lines(getattr(error, "stderr", None) or str(error)),
-                expected="a fresh Python process with nothing but TensorFlow loads it and runs every signature",
-                fix="see the last line above; verify=False exports it all the same",
-            ) from error
-        results = json.loads(answered.read_text(encoding="utf-8"))
-    return [{name: serve_check.decode(pair) for name, pair in result.items()} for result in results]
-
-
-def _last_lines(text: str | bytes) -> str:
-    text = text.decode(errors="replace") if isinstance(text, bytes) else text
-    lines = [line for line in text.splitlines() if line.strip() and "oneDNN" not in line]
-    return "\n".join(lines[-4:])
 
 
 def _difference(calls: list[Call], found: list[Outputs], expected: list[Outputs], live: LiveModel) -> str | None:
