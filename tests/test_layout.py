@@ -69,6 +69,7 @@ def lines_without_docstring(function: ast.FunctionDef | ast.AsyncFunctionDef) ->
     return lines
 
 
+@functools.cache
 def classes(path: Path) -> dict[str, set[str]]:
     """Return the names of the bases of each class, without module and type arguments."""
     nodes = [node for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef)]
