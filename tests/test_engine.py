@@ -42,6 +42,31 @@ def test_all_plans_train_to_the_same_weights(tmp_path: Path) -> None:
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)  # XLA adds in another order
 
 
+class Counting(L.Layer):
+    """Counts how often it is called in Python: once when a model is made of it, and once for each trace."""
+
+    calls = 0
+
+    def call(self, x):
+        self.calls += 1
+        return x
+
+
+@pytest.mark.parametrize("metrics", [[], ["accuracy"], [keras.metrics.MeanSquaredError()]], ids=["no", "named", "own"])
+@pytest.mark.parametrize("is_sequential", [True, False])
+def test_training_traces_a_built_model_once(tmp_path: Path, metrics: list, is_sequential: bool) -> None:
+    counting, x = Counting(), keras.Input((3,))
+    layers = [L.Dense(4), counting, L.Dense(1, activation="sigmoid")]
+    given = keras.Sequential([x, *layers])
+    if not is_sequential:
+        given = keras.Model(x, given(x))
+    given.compile("adam", "binary_crossentropy", metrics=metrics)
+    estimator = ke.model_to_estimator(given, model_dir=tmp_path, config=QUIET)
+    before = counting.calls
+    estimator.train((X, (X[:, :1] > 0) * 1.0), steps=2)
+    assert counting.calls - before == 1
+
+
 def test_a_model_that_is_compiled_anew_gets_a_loop_of_its_own(tmp_path: Path) -> None:
     given = model()
     estimator = ke.model_to_estimator(given, model_dir=tmp_path, config=QUIET)

@@ -86,3 +86,36 @@ def test_an_optimizer_says_what_it_decays() -> None:
     model.compile(keras.optimizers.AdamW(weight_decay=0.1), "mse")
     model.optimizer.exclude_from_weight_decay(var_names=["bias"])
     assert [keras_private.is_decayed(model.optimizer, weight) for weight in model.trainable_weights] == [True, False]
+
+
+def test_what_training_makes_is_made_as_the_first_step_would() -> None:
+    def small() -> keras.Model:
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([L.Input((2,)), L.Dense(1, activation="sigmoid")])
+        model.compile("adam", "binary_crossentropy", metrics=["accuracy", "mae"])
+        return model
+
+    made, trained = small(), small()
+    keras_private.build_for_training(made, keras.KerasTensor((None, 1)))
+    trained.train_on_batch(np.ones((2, 2)), np.ones((2, 1)))
+    shapes = [[tuple(v.shape) for v in model.variables + model.metrics_variables] for model in (made, trained)]
+    assert shapes[0] == shapes[1]
+    kinds = [[type(metric) for metric in model.metrics[1].metrics] for model in (made, trained)]
+    assert kinds[0] == kinds[1] == [keras.metrics.BinaryAccuracy, keras.metrics.MeanAbsoluteError]
+
+
+def test_what_would_need_a_batch_is_left_to_the_first_step() -> None:
+    x = keras.Input((2,))
+    two = keras.Model(x, [L.Dense(1, name="a")(x), L.Dense(1, name="b")(x)])
+    named = keras.Model(x, {"a": L.Dense(1)(x)})
+    y = keras.Input((None,))
+    open_ended = keras.Model(y, keras.layers.Activation("relu")(y))
+    for model, labels in (
+        (two, [keras.KerasTensor((None, 1))] * 2),
+        (named, keras.KerasTensor((None, 1))),
+        (named, None),
+        (open_ended, keras.KerasTensor((None, 1))),
+    ):
+        model.compile("adam", "mse", metrics=[["mae"], ["mae"]] if model is two else ["accuracy"])
+        keras_private.build_for_training(model, labels)
+        assert len(model.metrics_variables) == 2  # those of the loss alone

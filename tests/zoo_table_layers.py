@@ -347,7 +347,7 @@ LAYERS: dict[int, tuple[str, Kind]] = {
         "np_random_in_call",
         of_layer(
             DrawsWithNumpy,
-            exceptions=dict.fromkeys(("copies", "travels", "evaluates", "predicts", "exports"), _DRAWN_ONCE),
+            exceptions=dict.fromkeys(("fits", "copies", "travels", "evaluates", "predicts", "exports"), _DRAWN_ONCE),
         ),
     ),
     40: ("add_loss", of_layer(AddsLoss)),

@@ -49,6 +49,27 @@ def loss_of(model: Any, **parts: Any) -> Any:
     return model._compute_loss(**parts)
 
 
+def build_for_training(model: Any, labels: Any) -> None:
+    """Make what Keras's own `train_step` makes when it is first called: slots of the optimizer, and metrics.
+
+    TensorFlow traces a function that makes variables twice. What cannot be made without a batch is left to it.
+
+    Args:
+        model: A compiled model whose layers are built, with the `train_step` of Keras.
+        labels: The `keras.KerasTensor` of its labels, or a structure of them; None without labels.
+    """
+    if not model.optimizer.built and model.trainable_variables:
+        model.optimizer.build(model.trainable_variables)
+    metrics, outputs = model._compile_metrics, getattr(model, "outputs", None) or []
+    if metrics is None or metrics.built or has_own(model, "compute_metrics") or len(outputs) != 1:
+        return
+    output = outputs[0] if isinstance(model, keras.Sequential) else model.output  # which may be a dict or a list
+    both = [part for part in (labels, output) if isinstance(part, keras.KerasTensor)]
+    # By rank and last dimension, "accuracy" is found to mean this one or that.
+    if len(both) == 2 and all(part.shape and part.shape[-1] is not None for part in both):
+        metrics.build(*both)
+
+
 def is_decayed(optimizer: Any, variable: Any) -> bool:
     """Return whether an optimizer's weight decay applies to a variable."""
     return bool(optimizer._use_weight_decay(variable))

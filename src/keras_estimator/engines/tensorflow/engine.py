@@ -22,7 +22,7 @@ from keras_estimator.engines.tensorflow.state import ModelState, written_variabl
 from keras_estimator.errors import ModelError, NotCompiledError
 from keras_estimator.inputs import Arrays, Frame, Source, as_arrays, match_names
 from keras_estimator.model import half_built, numpy_calls
-from keras_estimator.model.keras_private import all_layers, compiled_as, has_own, tracks_loss
+from keras_estimator.model.keras_private import all_layers, build_for_training, compiled_as, has_own, tracks_loss
 from keras_estimator.run_config import ModeKeys, RunConfig
 
 
@@ -89,6 +89,7 @@ class TensorFlowEngine:
         if mode == ModeKeys.TRAIN:
             self._build(feed.spec)
             self._state.adopt_idle()
+            self._build_for_training(feed.spec)
         loop = self._loop(mode, class_weight)
         with numpy_calls.explained():
             is_traced = loop.prepare(feed)
@@ -218,6 +219,14 @@ class TensorFlowEngine:
                 warnings.filterwarnings("ignore", r"`build\(\)` was called on layer|.*looks like it has unbuilt state")
             self._predicting.prepare(spec)
         self._state.settle(complete=False)
+
+    def _build_for_training(self, spec: Any) -> None:
+        if has_own(self.model, "train_step") or not all(layer.built for layer in all_layers(self.model)):
+            return
+        labels = spec[1] if isinstance(spec, tuple | list) and len(spec) > 1 else None
+        is_one = isinstance(labels, tf.TensorSpec) and labels.shape.rank is not None
+        shown = keras.KerasTensor(tuple(labels.shape), labels.dtype.name) if is_one else None
+        build_for_training(self.model, shown)
 
     def _check_compiled(self, verb: str) -> None:
         if not self.model.compiled:
