@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 
 import keras_estimator as ke
+from keras_estimator.hooks.callback_memory import Memory
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
 Y = X.sum(axis=1, keepdims=True)
@@ -339,3 +340,24 @@ def test_what_cannot_be_carried_is_said_once(tmp_path: Path, caplog: pytest.LogC
     assert callback.kept == 7
     said = [record.getMessage() for record in caplog.records if "HoldsWhat" in record.getMessage()]
     assert "HoldsWhatItCannotKeep: `variable` is left as it begins: its variables are others by now" in said
+
+
+def test_a_checkpoint_of_anybody_sets_no_method_and_no_path_of_a_callback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Own(keras.callbacks.Callback):
+        best = 0.0
+
+        @property
+        def shown(self) -> str:
+            return "shown"
+
+    caplog.set_level("INFO", "keras_estimator")
+    saver = keras.callbacks.ModelCheckpoint(str(tmp_path / "best.keras"))
+    own = Own()
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    Memory(saver, model).put_back({"filepath": "/elsewhere", "best": 3.0, "on_epoch_end": 1, "__class__": 1})
+    Memory(own, model).put_back({"name": "a text", "best": 2.0, "shown": "b", "set_model": 1, "__dict__": {"dict": []}})
+    assert (saver.filepath, saver.best, callable(saver.on_epoch_end)) == (str(tmp_path / "best.keras"), 3.0, True)
+    assert (own.name, own.best, own.shown, callable(own.set_model)) == ("a text", 2.0, "shown", True)
+    assert caplog.text.count("is left as it is: a checkpoint does not set that") == 6

@@ -58,8 +58,11 @@ class Memory:
         return record
 
     def put_back(self, attributes: Mapping[str, Any]) -> None:
-        """Set attributes as they were."""
+        """Set attributes as they were; a checkpoint, which may be anybody's, sets no method and no path of Keras's."""
         for name, carried in attributes.items():
+            if not self._may_be_set(name, carried):
+                self._tell(name, "is left as it is: a checkpoint does not set that")
+                continue
             if not isinstance(carried, dict) or "variables" not in carried:
                 setattr(self._callback, name, _taken_back(carried))
                 continue
@@ -69,6 +72,14 @@ class Memory:
                 continue
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
+
+    def _may_be_set(self, name: str, carried: Any) -> bool:
+        kinds = [kind for kind in type(self._callback).__mro__ if kind.__module__.partition(".")[0] == "keras"]
+        if isinstance(carried, str) and kinds[0] is not keras.callbacks.Callback:
+            return False  # the texts of Keras's callbacks are files and folders
+        declared = getattr(type(self._callback), name, None)
+        is_reserved = name in _NOT_REMEMBERED or name.startswith("__")
+        return not (is_reserved or callable(declared) or hasattr(declared, "__get__"))
 
     def leave(self, *, closes_files: bool) -> None:
         """Note how the callback is left; close the files that it holds, if nobody told it to."""

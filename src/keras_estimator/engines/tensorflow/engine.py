@@ -224,9 +224,10 @@ class TensorFlowEngine:
         if has_own(self.model, "train_step") or not all(layer.built for layer in all_layers(self.model)):
             return
         labels = spec[1] if isinstance(spec, tuple | list) and len(spec) > 1 else None
-        is_one = isinstance(labels, tf.TensorSpec) and labels.shape.rank is not None
-        shown = keras.KerasTensor(tuple(labels.shape), labels.dtype.name) if is_one else None
-        build_for_training(self.model, shown)
+        if isinstance(labels, tf.TensorSpec) and labels.shape.rank is not None:
+            build_for_training(self.model, keras.KerasTensor(tuple(labels.shape), labels.dtype.name))
+        else:
+            build_for_training(self.model, None)
 
     def _check_compiled(self, verb: str) -> None:
         if not self.model.compiled:
