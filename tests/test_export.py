@@ -19,6 +19,7 @@ from keras_estimator.engines.tensorflow import export, receivers, serve_check
 from keras_estimator.engines.tensorflow.predicting import Predicting
 from keras_estimator.engines.tensorflow.state import ModelState
 from keras_estimator.errors import EstimatorWarning, ExportError
+from keras_estimator.state_files import locked
 
 layers = keras.layers
 BatchNorm = layers.BatchNormalization
@@ -180,6 +181,20 @@ def test_an_export_is_compared_with_the_model_in_a_fresh_process_and_renamed(tmp
     assert {path.name for path in folder.iterdir()} >= {"saved_model.pb", "variables"}
     assert abs(int(folder.name) - time.time()) < 60
     assert list(tf.saved_model.load(folder).weights) == ["y/kernel", "y/bias"]
+
+
+def test_what_a_killed_export_has_left_is_removed_and_what_another_writes_stays(tmp_path: Path):
+    left, written, other = tmp_path / f"temp-{'a' * 32}", tmp_path / f"temp-{'b' * 32}", tmp_path / "temp-mine"
+    begun = tmp_path / f"temp-{'c' * 32}"
+    for folder in (left, written, begun, other):
+        folder.mkdir()
+        (folder / "saved_model.pb").touch()
+        if folder != begun:
+            os.utime(folder, (time.time() - 100,) * 2)
+    with locked(written, waits=False) as is_held:
+        assert is_held
+        folder = exported(dense_model(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {Path(folder).name, written.name, begun.name, other.name}
 
 
 class Frozen(layers.Layer):

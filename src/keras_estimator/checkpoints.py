@@ -18,20 +18,16 @@ import os
 import re
 import shutil
 import stat
-import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
 from keras_estimator.errors import CheckpointError, CorruptCheckpointError, EstimatorWarning, NoCheckpointError
-from keras_estimator.state_files import Array, amend_record, flush, read_files, read_record, write_files
-
-if sys.platform != "win32":
-    import fcntl
+from keras_estimator.state_files import Array, amend_record, flush, locked, read_files, read_record, write_files
 
 # While a checkpoint replaces another one of its step, a kill can leave only the old one, set aside.
 _FOLDER_NAME = re.compile(r"(?:\.replaced-)?step-(0|[1-9][0-9]{0,17})")
@@ -110,7 +106,7 @@ class Checkpoints:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             flush(self.folder.parent)
-            with _one_writer(self.folder):
+            with locked(self.folder, waits=True):
                 self._tidy()
                 fresh = self.folder / f".writing-{target.name}"
                 fresh.mkdir()
@@ -141,7 +137,7 @@ class Checkpoints:
         """
         path = self._find(step)
         try:
-            with _one_writer(self.folder):
+            with locked(self.folder, waits=True):
                 amend_record(path, run)
         except OSError as error:
             raise _unwritable(step, self.folder, error) from error
@@ -313,21 +309,6 @@ class Checkpoints:
             expected="a folder step-<n> that a run has written",
             fix="pass one of those steps, or none for the newest" if steps else "call train first",
         )
-
-
-@contextlib.contextmanager
-def _one_writer(folder: Path) -> Iterator[None]:
-    """Hold the lock of this folder, which the system lets go of when the process is killed."""
-    if sys.platform == "win32":  # it has no such locks
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems cannot lock a folder
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

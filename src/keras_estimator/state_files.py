@@ -17,8 +17,9 @@ import json
 import math
 import os
 import stat
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save_file
 
 from keras_estimator.errors import CheckpointError, CorruptCheckpointError
+
+if sys.platform != "win32":
+    import fcntl
 
 Array = npt.NDArray[Any]
 
@@ -163,6 +167,31 @@ def flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, waits: bool) -> Iterator[bool]:
+    """Hold the lock of a folder, which the system lets go of when the process is killed.
+
+    Args:
+        folder: It has to be there.
+        waits: Whether to wait for another process that holds it.
+
+    Yields:
+        Whether it is held: not so where folders cannot be locked, on Windows and some network file systems.
+    """
+    if sys.platform == "win32":
+        yield False
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        is_held = False
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_held = True
+        yield is_held
     finally:
         os.close(descriptor)
 

@@ -42,8 +42,10 @@ from keras_estimator.engines.tensorflow.signatures import (
 from keras_estimator.engines.tensorflow.state import ModelState
 from keras_estimator.errors import EstimatorWarning, ExportError
 from keras_estimator.model.user_lines import running_line
+from keras_estimator.state_files import locked
 
 _LOG = logging.getLogger("keras_estimator")
+_ABANDONED_SECS = 60
 _MOST_COLLISIONS = 10
 
 
@@ -307,15 +309,27 @@ def _copy_assets(folder: Path, extra: Mapping[PurePosixPath, Path]) -> None:
 def _aside(base: Path) -> Iterator[Path]:
     """Give a folder that servers do not look at; it is gone afterwards, unless it was renamed."""
     is_new = not base.exists()
+    _remove_abandoned(base)
     folder = base / f"temp-{uuid.uuid4().hex}"
     folder.mkdir(parents=True)
     try:
-        yield folder
+        with locked(folder, waits=False):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if is_new:
             with contextlib.suppress(OSError):  # there is an export in it
                 base.rmdir()
+
+
+def _remove_abandoned(base: Path) -> None:
+    """Remove what killed exports have left: nobody holds it any more."""
+    for folder in base.glob("temp-" + "[0-9a-f]" * 32):
+        with contextlib.suppress(OSError), locked(folder, waits=False) as is_ours:
+            # One that was made just now is not held yet.
+            if is_ours and time.time() - folder.stat().st_mtime > _ABANDONED_SECS:
+                shutil.rmtree(folder)
+                _LOG.info("removed %s, which an export that was killed had left", folder)
 
 
 def _publish(folder: Path) -> str:
