@@ -62,6 +62,22 @@ def test_a_pass_is_the_most_that_is_asked_for_at_once() -> None:
     assert feed.limit(100) == 4
 
 
+@pytest.mark.parametrize("form", [list, tuple, dict])
+def test_several_arrays_are_several_parts_in_whatever_they_come(form, tmp_path) -> None:
+    inputs = [keras.Input((2,), name=name) for name in ("one", "other")]
+    outputs = [keras.layers.Dense(1, name=name)(keras.ops.add(*inputs)) for name in ("sum", "difference")]
+    model = keras.Model(inputs, outputs)
+    model.compile(loss="mse")
+    x, y, weights = [X, -X], [X[:, :1], X[:, 1:]], [np.arange(10.0), np.ones(10)]
+    named = [
+        form(zip(names, parts, strict=True)) if form is dict else form(parts)
+        for names, parts in ((["one", "other"], x), (model.output_names, y), (model.output_names, weights))
+    ]
+    quiet = ke.RunConfig(progress="off")
+    found = ke.model_to_estimator(model, model_dir=tmp_path, config=quiet).evaluate(ke.Arrays(*named))
+    assert found["loss"] == pytest.approx(model.evaluate(x, y, sample_weight=weights, verbose=0)[0], rel=1e-5)
+
+
 def test_strings_ragged_and_nested_rows_are_gathered() -> None:
     words = np.array(["a", "bb", "ccc", "d"])
     ragged = tf.ragged.constant([[1], [2, 3], [], [4]])

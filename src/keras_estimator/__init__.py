@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from keras_estimator.conversion import add_metrics as add_metrics
     from keras_estimator.conversion import model_to_estimator as model_to_estimator
     from keras_estimator.engines.tensorflow.receivers import ServingInputReceiver as ServingInputReceiver
     from keras_estimator.engines.tensorflow.receivers import (
@@ -70,7 +71,7 @@ __version__ = "0.1.0"
 # The same names again, for Python; tests/test_public_names.py keeps the two lists equal.
 # No module of this folder may be called like a public name: once imported, it would stand in its place.
 _NAMES_BY_MODULE = {
-    "conversion": ("model_to_estimator",),
+    "conversion": ("add_metrics", "model_to_estimator"),
     "engines.tensorflow.receivers": (
         "ServingInputReceiver",
         "build_parsing_serving_input_receiver_fn",

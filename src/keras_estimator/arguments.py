@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import logging
 import numbers
 import tempfile
@@ -12,6 +14,7 @@ from typing import Any
 from keras_estimator.errors import ConfigError, NoCheckpointError
 from keras_estimator.run_config import RunConfig
 
+_FOR_METRICS = ("features", "labels", "predictions", "sample_weight", "config")
 _LOG = logging.getLogger("keras_estimator")
 
 
@@ -72,6 +75,56 @@ def check_steps(steps: int | None, max_steps: int | None) -> None:
                 expected=f"{name} > 0, or None",
                 fix=f"pass {name}=None to go on until the data end",
             )
+
+
+def checked_metric_fn(function: Any) -> Any:
+    """Return a function for `add_metrics`.
+
+    Raises:
+        ConfigError: it cannot be called, or has arguments of other names than there are.
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+    try:
+        asked = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        asked = None
+    if asked is None or not asked or not set(asked) <= set(_FOR_METRICS):
+        raise ConfigError(
+            f"add_metrics cannot call `{name}`",
+            found="no function" if asked is None else f"arguments {', '.join(asked) or 'none'}",
+            expected=f"a function of some of {', '.join(_FOR_METRICS)}, by these names",
+            fix="def metric_fn(labels, predictions): ...",
+        )
+    return function
+
+
+def checked_params(params: Any) -> dict[str, Any]:
+    """Return a copy of hyper-parameters; none are an empty dict.
+
+    Raises:
+        ConfigError: they are no values by name, or a value cannot be copied.
+    """
+    if params is None:
+        return {}
+    if not isinstance(params, Mapping) or not all(isinstance(name, str) for name in params):
+        raise ConfigError(
+            "hyper-parameters need names",
+            found=f"params={params!r}"[:200],
+            expected="a dict with names as keys, or None",
+            fix="params=vars(args) of an argparse.Namespace; params=dataclasses.asdict(it) of a dataclass",
+        )
+    copied = {}
+    for name, value in params.items():
+        try:
+            copied[name] = copy.deepcopy(value)
+        except (TypeError, ValueError, RecursionError, copy.Error) as error:
+            raise ConfigError(
+                "a hyper-parameter is a plain value that can be copied",
+                found=f"params[{name!r}]: {type(value).__module__}.{type(value).__qualname__} ({error})",
+                expected="numbers, texts, booleans, None, and lists and dicts of them",
+                fix=f"leave {name!r} out, and let a closure or functools.partial bring it to the input_fn",
+            ) from error
+    return copied
 
 
 def existing(checkpoint: str | Path) -> Path:

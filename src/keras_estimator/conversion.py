@@ -1,4 +1,4 @@
-"""Turn a Keras model into an Estimator: `model_to_estimator`, with the arguments of the original."""
+"""Turn a Keras model into an Estimator, and an Estimator into one that measures more: the functions of the original."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 
 import keras
 
+from keras_estimator.arguments import checked_params
 from keras_estimator.console import show_log
+from keras_estimator.engines.engine import MetricFn
 from keras_estimator.errors import ConfigError, EstimatorWarning, ModelError
 from keras_estimator.estimator import Estimator
 from keras_estimator.run_config import RunConfig
@@ -21,7 +23,7 @@ _said: set[str] = set()
 
 
 def model_to_estimator(  # noqa: PLR0913 - the arguments of the original
-    keras_model: Any | Callable[[], Any] | None = None,
+    keras_model: Any | Callable[..., Any] | None = None,
     keras_model_path: str | Path | None = None,
     custom_objects: Mapping[str, Any] | None = None,
     model_dir: str | Path | None = None,
@@ -29,6 +31,8 @@ def model_to_estimator(  # noqa: PLR0913 - the arguments of the original
     checkpoint_format: str | None = None,
     metric_names_map: Mapping[str, str] | None = None,
     export_outputs: Mapping[str, Any] | None = None,
+    *,
+    params: Mapping[str, Any] | None = None,
 ) -> Estimator:
     """Turn any Keras model into an Estimator, as it is.
 
@@ -36,7 +40,7 @@ def model_to_estimator(  # noqa: PLR0913 - the arguments of the original
 
     Args:
         keras_model: A `keras.Model`: Sequential, Functional or subclassed, built or not, compiled
-            or not; or a callable without arguments that returns one.
+            or not; or a callable that returns one, without arguments or with one called `params`.
         keras_model_path: A `.keras` or `.h5` file instead; it is loaded in Keras's safe mode.
         custom_objects: Classes and functions by name, for loading that file.
         model_dir: Where checkpoints and summaries are written. None: `config.model_dir`, or a
@@ -46,12 +50,15 @@ def model_to_estimator(  # noqa: PLR0913 - the arguments of the original
             there is (folders of safetensors and JSON), which is said once in the log.
         metric_names_map: Name of every metric to the name it has in the results of `evaluate`.
         export_outputs: Output name to the kind of its extra signature in an export.
+        params: Hyper-parameters by name, for an input_fn and a callable `keras_model` that ask for `params`.
+            Reports and the HParams view of TensorBoard show them.
 
     Returns:
         The estimator.
 
     Raises:
-        ConfigError: both or none of model and path are given, or the format is unknown.
+        ConfigError: both or none of model and path are given, the format is unknown, or `params` are no plain
+            values by name.
         ModelError: the object is not a Keras 3 model, or the file holds none.
 
     Example:
@@ -69,29 +76,75 @@ def model_to_estimator(  # noqa: PLR0913 - the arguments of the original
             fix="model_to_estimator(keras_model=model)",
         )
     _check_format(checkpoint_format)
+    params = None if params is None else checked_params(params)
     if config is not None and config.tf_random_seed is not None:
         keras.utils.set_random_seed(config.tf_random_seed)
     if keras_model_path is not None:
         keras_model = _loaded(keras_model_path, custom_objects)
     elif not isinstance(keras_model, keras.Model) and callable(keras_model) and not _is_other_model(keras_model):
-        keras_model = _built(keras_model)
-    return Estimator(keras_model, model_dir, config, metric_names_map=metric_names_map, export_outputs=export_outputs)
+        keras_model = _built(keras_model, params)
+    named = {"metric_names_map": metric_names_map, "export_outputs": export_outputs, "params": params}
+    return Estimator(keras_model, model_dir, config, **named)
 
 
-def _built(builder: Callable[[], Any]) -> Any:
+def add_metrics(estimator: Estimator, metric_fn: MetricFn) -> Estimator:
+    """Return an estimator whose `evaluate` also reports what a function measures.
+
+    It has the model, the model_dir and the training state of the one that was given, which stays as it is. The
+    function is called to be traced, not for each batch; the metrics that it makes go on from batch to batch.
+
+    Args:
+        estimator: What `model_to_estimator` returned.
+        metric_fn: A function of some of `features`, `labels`, `predictions` (output name to tensor),
+            `sample_weight` and `config`, by these names. It returns by name `keras.metrics.Metric`s that it
+            has updated, or tensors: one value for the batch, or one for each example; their mean over the
+            examples is reported. Such a value replaces a metric of the model of that name, with a warning.
+
+    Raises:
+        ConfigError: it is no estimator, or the function cannot be called so. While evaluating: it returns
+            something else, or `loss` or `global_step`.
+
+    Example:
+        >>> import keras
+        >>> def metric_fn(labels, predictions):
+        ...     far = keras.metrics.MeanAbsoluteError()
+        ...     far.update_state(labels, predictions["out"])
+        ...     return {"mean_distance": far}
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, name="out")])
+        >>> model.compile(loss="mse")
+        >>> estimator = add_metrics(model_to_estimator(model, model_dir="runs/measured"), metric_fn)
+        >>> sorted(estimator.evaluate((keras.ops.ones((3, 4)), keras.ops.ones((3, 1)))))
+        ['global_step', 'loss', 'mean_distance']
+    """
+    if not isinstance(estimator, Estimator):
+        raise ConfigError(
+            "add_metrics needs an estimator",
+            found=f"{type(estimator).__module__}.{type(estimator).__qualname__}",
+            expected="what model_to_estimator returns",
+            fix="add_metrics(model_to_estimator(model), metric_fn)",
+        )
+    return estimator.with_metrics(metric_fn)
+
+
+def _built(builder: Callable[..., Any], params: dict[str, Any] | None) -> Any:
+    given: dict[str, Any] = {}
     try:
-        inspect.signature(builder).bind()
+        signature = inspect.signature(builder)
+        wanted = signature.parameters.get("params")
+        if wanted is not None and (params is not None or wanted.default is wanted.empty):
+            given = {"params": checked_params(params)}  # a copy: a builder may change it
+        signature.bind(**given)
     except TypeError as error:
         name = getattr(builder, "__name__", type(builder).__name__)
         raise ModelError(
             f"the builder `{name}` cannot be called without arguments",
             found=str(error),
-            expected="a callable without arguments that returns a model",
+            expected="a callable without arguments, or with one called `params`, that returns a model",
             fix=f"pass lambda: {'build' if name == '<lambda>' else name}(...), with its arguments",
         ) from error
     except ValueError:
         pass  # a builtin without a signature
-    return builder()
+    return builder(**given)
 
 
 def _is_other_model(thing: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from keras_estimator import loop
-from keras_estimator.arguments import check_steps, renamed, with_model_dir
-from keras_estimator.engines.engine import Position, engine_for
+from keras_estimator.arguments import check_steps, checked_metric_fn, checked_params, renamed, with_model_dir
+from keras_estimator.engines.engine import MetricFn, Position, engine_for
 from keras_estimator.errors import ConfigError
 from keras_estimator.hooks.defaults import evaluation_hooks, training_hooks
 from keras_estimator.hooks.hook import Evaluation, Hook, Run
-from keras_estimator.hooks.reporting import write_scalars
+from keras_estimator.hooks.reporting import write_params, write_scalars
 from keras_estimator.inputs import Source, as_source, batches_per_pass, call_input_fn
 from keras_estimator.outputs import by_name, rows
 from keras_estimator.reading import Reading
@@ -41,10 +42,11 @@ class Estimator:
         config: How it runs.
         metric_names_map: Name of every metric to the name it has in the results of `evaluate`.
         export_outputs: Output name to the kind of signature that `export_saved_model` adds for it.
+        params: Hyper-parameters by name; they are copied.
 
     Raises:
         ModelError: `model` cannot be run.
-        ConfigError: `model_dir` and `config.model_dir` differ.
+        ConfigError: `model_dir` and `config.model_dir` differ, or `params` are no plain values by name.
     """
 
     def __init__(
@@ -55,11 +57,14 @@ class Estimator:
         *,
         metric_names_map: Mapping[str, str] | None = None,
         export_outputs: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> None:
+        self._params = checked_params(params)
         self._config = with_model_dir(config or RunConfig(), model_dir)
         self._engine = engine_for(model, self._config)
         self._resident = Resident(self._engine, self._config)
         self._is_described = False
+        self._metric_fns: tuple[MetricFn, ...] = ()
         self._metric_names_map = dict(metric_names_map or {})
         self._export_outputs = dict(export_outputs or {})
 
@@ -80,8 +85,20 @@ class Estimator:
 
     @property
     def params(self) -> dict[str, Any]:
-        """Hyper-parameters that an input_fn may ask for by the name `params`; a Keras model has none."""
-        return {}
+        """A copy of the hyper-parameters; an input_fn may ask for them by the name `params`."""
+        return checked_params(self._params)
+
+    def with_metrics(self, metric_fn: MetricFn) -> Estimator:
+        """Return an estimator of the same model and model_dir that measures more (see `add_metrics`).
+
+        The two share the training state; what one trains the other knows.
+
+        Raises:
+            ConfigError: the function cannot be called, or has arguments of other names.
+        """
+        other = copy.copy(self)
+        other._metric_fns = (*self._metric_fns, checked_metric_fn(metric_fn))  # noqa: SLF001 - one of this class
+        return other
 
     def train(
         self,
@@ -143,6 +160,8 @@ class Estimator:
         """Write what this run is, once: the model has its shapes now."""
         if not self._is_described:
             write_description(self.model_dir, self.model, self._config, self.params)
+            if self._config.save_summary_steps:
+                write_params(self.model_dir, self.params)
             self._is_described = True
 
     def _new_run(self, reading: Reading, last_step: int | None, hooks: Sequence[Hook]) -> Run:
@@ -204,11 +223,12 @@ class Estimator:
         run = Run(self.model, folder, 0, 0, steps, save=lambda: folder)
         feed = self._engine.open(source)
         with contextlib.closing(feed):
-            self._engine.prepare(feed, ModeKeys.EVAL)
+            self._engine.prepare(feed, ModeKeys.EVAL, metric_fns=self._metric_fns)
             with self._resident.at(restored):
                 chosen = evaluation_hooks(self._config, hooks or ())
                 found = loop.evaluate(self._engine, source, feed, run, chosen, steps=steps)
-        metrics = renamed(found, self._metric_names_map)
+        names = {**{name: name for name in self._engine.added_names}, **self._metric_names_map}
+        metrics = renamed(found, names if self._metric_names_map else {})
         write_scalars(folder, step, {n: v for n, v in metrics.items() if isinstance(v, float)})
         shown = ", ".join(f"{n} {v:.4g}" for n, v in metrics.items() if isinstance(v, float))
         _LOG.info("evaluated%s at step %d: %s", f" `{name}`" if name else "", step, shown)

@@ -65,7 +65,7 @@ def write_description(
         "versions": {"keras_estimator": sys.modules["keras_estimator"].__version__, **versions()},
         "backend": backend(),
         "config": _fields(config),
-        "params": _plain(dict(params or {})),
+        "params": plain(dict(params or {})),
         "model": describe(model),
     }
     try:
@@ -140,13 +140,13 @@ def _is_place(value: Any, end: int) -> bool:
 
 def _fields(config: Any) -> dict[str, Any]:
     names = [field.name for field in dataclasses.fields(config) if not field.name.startswith("_")]
-    return {name: _plain(getattr(config, name)) for name in names}
+    return {name: plain(getattr(config, name)) for name in names}
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
+def plain(value: Any, depth: int = 0) -> Any:
     """Return JSON for plain values; the class of anything else, whose own text may be anything."""
     if isinstance(value, enum.Enum):
-        return _plain(value.value, depth)
+        return plain(value.value, depth)
     if value is None or type(value) in (bool, int, float):
         return value
     if isinstance(value, str):
@@ -154,11 +154,11 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, os.PathLike):
         return str(os.fspath(value))
     if isinstance(value, numbers.Number | np.bool_) and isinstance(value, np.generic):
-        return _plain(value.item(), depth + 1) if depth < _DEEPEST else _class_of(value)
+        return plain(value.item(), depth + 1) if depth < _DEEPEST else _class_of(value)
     if depth < _DEEPEST and isinstance(value, Mapping):
-        return {str(_plain(name, _DEEPEST)): _plain(part, depth + 1) for name, part in value.items()}
+        return {str(plain(name, _DEEPEST)): plain(part, depth + 1) for name, part in value.items()}
     if depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
-        return [_plain(part, depth + 1) for part in value]
+        return [plain(part, depth + 1) for part in value]
     return _class_of(value)
 
 

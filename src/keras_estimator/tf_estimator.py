@@ -48,6 +48,7 @@ __all__ = [
     "StepCounterHook",
     "StopAtStepHook",
     "TrainSpec",
+    "add_metrics",
     "experimental",
     "export",
     "train_and_evaluate",
@@ -55,7 +56,7 @@ __all__ = [
 
 _LOG = logging.getLogger("keras_estimator")
 # What starts TensorFlow is imported when it is first asked for.
-_LATER = {"train_and_evaluate": "training"}
+_LATER = {"add_metrics": "conversion", "train_and_evaluate": "training"}
 _EXPERIMENTAL = {
     "InMemoryEvaluatorHook": "tf_estimator",
     "make_early_stopping_hook": "hooks.early_stopping",
@@ -84,7 +85,6 @@ _INSTEAD = (
         f"build the network with keras.layers, compile it, and convert it: {_CONVERT}",
     ),
     (r".*Head", "state loss and metrics in model.compile(optimizer=..., loss=..., metrics=[...])"),
-    (r"add_metrics", "state the metrics in model.compile(metrics=[...])"),
     (r"WarmStartSettings|VocabInfo", "load the weights before the model is converted: model.load_weights(path)"),
     (r"SummarySaverHook", "RunConfig(save_summary_steps=100)"),
     (r"ProfilerHook", "estimator.train(..., callbacks=[keras.callbacks.TensorBoard(folder, profile_batch=(10, 20))])"),
@@ -99,6 +99,7 @@ _INSTEAD = (
 )
 
 if TYPE_CHECKING:
+    from keras_estimator.conversion import add_metrics
     from keras_estimator.estimator import Estimator
     from keras_estimator.training import train_and_evaluate
 else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,8 @@ from keras_estimator.inputs import Source
 from keras_estimator.run_config import RunConfig
 
 State = dict[str, np.ndarray[Any, Any]]
+# Of the user: takes some of features, labels, predictions, sample_weight, config; returns metrics by name.
+MetricFn = Callable[..., Mapping[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Engine(Protocol):
 
     model: Any
     plan: str
+    added_names: Set[str]
+    """Which metrics of the stride before were added by functions of the user."""
 
     def open(self, source: Source) -> Feed:
         """Look at `source`, reading no batch of it (of a generator one, which is put back)."""
@@ -73,8 +77,20 @@ class Engine(Protocol):
     def describe(self, feed: Feed) -> str:
         """Return what is known of the data without reading them, as one line that another process gives, too."""
 
-    def prepare(self, feed: Feed, mode: str, class_weight: Mapping[Any, Any] | None = None) -> None:
+    def prepare(
+        self,
+        feed: Feed,
+        mode: str,
+        class_weight: Mapping[Any, Any] | None = None,
+        metric_fns: Sequence[MetricFn] = (),
+    ) -> None:
         """Build whatever `mode` needs from the spec of `feed`; no batch is read for it.
+
+        Args:
+            feed: The batches to come.
+            mode: One of `ModeKeys`.
+            class_weight: For training, see `Estimator.train`.
+            metric_fns: For evaluation, what is measured besides the metrics of the model.
 
         Raises:
             NotCompiledError: the mode needs a loss and the model has none.

@@ -2,23 +2,32 @@
 
 An event file holds nothing but scalars and the marks by which TensorBoard drops what a killed run
 wrote beyond the checkpoint from which it goes on. Each process appends to one file of its own in
-each folder and keeps it closed between writes, so whatever was written survives a kill.
+each folder and keeps it closed between writes, so whatever was written survives a kill. The hyper-parameters
+stand in a file of the model_dir itself, above the folders of training and evaluations: they belong to all of them.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import numbers
 import os
 import socket
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_estimator.errors import EstimatorWarning
 from keras_estimator.hooks.hook import Cadence, Hook, Run
+from keras_estimator.run_description import plain
+from keras_estimator.state_files import replace_file
 
 _LOG = logging.getLogger("keras_estimator.steps")  # kept off our own console, where the progress is shown
+_PARAMS_FILE = "events.out.tfevents.0000000000.params"  # read first, and the same in each process: it is replaced
+_LARGEST = 2**53  # of the whole numbers that a float holds exactly
 _files: dict[tuple[int, Path], Path] = {}  # process and folder to the event file
 
 
@@ -106,6 +115,36 @@ def write_scalars(log_dir: str | os.PathLike[str], step: int, scalars: Mapping[s
     _append(Path(log_dir), step, scalars=_single(scalars))
 
 
+def write_params(model_dir: str | os.PathLike[str], params: Mapping[str, Any]) -> None:
+    """Write hyper-parameters for the HParams view of TensorBoard, in place of those that were written before.
+
+    A disk that does not take them is a warning: the run can do without.
+
+    Args:
+        model_dir: The folder above those of training and evaluations; it is made if it is not there.
+        params: Numbers, booleans and texts are shown as such, parts of a dict as `name.part`, all else as JSON.
+    """
+    path, shown_as = Path(model_dir) / _PARAMS_FILE, dict(_flat(plain(params)))
+    if not shown_as:
+        path.unlink(missing_ok=True)
+        return
+    # Imported here for the reason that `_append` gives.
+    from tensorboard.compat.proto.event_pb2 import Event  # noqa: PLC0415 - see above
+    from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # noqa: PLC0415 - see above
+    from tensorboard.summary.writer.record_writer import RecordWriter  # noqa: PLC0415 - see above
+
+    contents, now = io.BytesIO(), time.time()
+    records = RecordWriter(contents)
+    records.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+    records.write(Event(wall_time=now, step=0, summary=hparams_pb(shown_as)).SerializeToString())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, contents.getvalue())
+    except OSError as error:
+        text = f"{path} cannot be written ({type(error).__name__}: {error}): TensorBoard will not show the params"
+        warnings.warn(f"{text}. Make room, or the right to write in {model_dir}.", EstimatorWarning, stacklevel=2)
+
+
 def read_scalars(log_dir: str | os.PathLike[str]) -> dict[int, dict[str, float]]:
     """Return what TensorBoard shows of a folder, by rising step and tag; the damaged end of a file is passed over."""
     from keras_estimator.event_files import read_folder  # noqa: PLC0415 - as in `_append`
@@ -130,6 +169,17 @@ def shown_rate(steps_per_sec: float) -> str:
 
 def _single(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items() if isinstance(value, numbers.Real)}
+
+
+def _flat(params: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, bool | int | float | str]]:
+    """Yield values as TensorBoard's HParams view takes them, by dotted name."""
+    for name, value in params.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{above}{name}.")
+        elif isinstance(value, bool | float | str) or (isinstance(value, int) and abs(value) <= _LARGEST):
+            yield above + name, value
+        else:
+            yield above + name, json.dumps(value)
 
 
 def _append(log_dir: Path, step: int, *, scalars: Mapping[str, float] | None = None, is_start: bool = False) -> None:

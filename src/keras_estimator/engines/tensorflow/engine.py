@@ -5,24 +5,26 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_estimator.engines.engine import State, Stride
+from keras_estimator.engines.engine import MetricFn, State, Stride
 from keras_estimator.engines.tensorflow import export
+from keras_estimator.engines.tensorflow.added_metrics import AddedMetrics, predictions_of, taken_out
 from keras_estimator.engines.tensorflow.batches import Ports, check_labels, with_class_weight
 from keras_estimator.engines.tensorflow.feeds import AnyFeed, open_feed
 from keras_estimator.engines.tensorflow.loops import CompiledLoop, EagerLoop, as_floats
 from keras_estimator.engines.tensorflow.predicting import Predicting
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
-from keras_estimator.errors import ModelError, NotCompiledError
+from keras_estimator.errors import EstimatorWarning, ModelError, NotCompiledError
 from keras_estimator.inputs import Arrays, Frame, Source, as_arrays, match_names
 from keras_estimator.model import half_built, numpy_calls
 from keras_estimator.model.keras_private import all_layers, build_for_training, compiled_as, has_own, tracks_loss
+from keras_estimator.outputs import by_name
 from keras_estimator.run_config import ModeKeys, RunConfig
 
 
@@ -42,8 +44,12 @@ class TensorFlowEngine:
         _check_model(model)
         self.model = model
         self._wanted_plan = config.plan
-        self._loops: dict[Any, CompiledLoop | EagerLoop] = {}
+        self._config = config
+        self._loops: dict[Any, tuple[CompiledLoop | EagerLoop, AddedMetrics]] = {}
         self._train_key: Any = None
+        self._test_key: Any = None
+        self._said: set[str] = set()
+        self.added_names: frozenset[str] = frozenset()
         self._state = ModelState(model)
         self._spec: Any = None
         numpy_calls.install()
@@ -78,7 +84,13 @@ class TensorFlowEngine:
     def describe(self, feed: AnyFeed) -> str:
         return f"{tf.nest.map_structure(str, feed.spec)} x {len(feed) or 'unknown'} {feed.describe()}"
 
-    def prepare(self, feed: AnyFeed, mode: str, class_weight: Mapping[Any, Any] | None = None) -> None:
+    def prepare(
+        self,
+        feed: AnyFeed,
+        mode: str,
+        class_weight: Mapping[Any, Any] | None = None,
+        metric_fns: Sequence[MetricFn] = (),
+    ) -> None:
         self._spec = feed.spec
         if mode == ModeKeys.PREDICT:
             self._predicting.prepare(feed.spec)
@@ -90,11 +102,11 @@ class TensorFlowEngine:
             self._build(feed.spec)
             self._state.adopt_idle()
             self._build_for_training(feed.spec)
-        loop = self._loop(mode, class_weight)
+        loop, added = self._loop(mode, class_weight, metric_fns)
         with numpy_calls.explained():
             is_traced = loop.prepare(feed)
         if is_traced and loop.graph is not None:
-            self._state.note_captured(loop.graph.variables)
+            self._state.note_captured(loop.graph.variables, besides=added.variables)
         if mode == ModeKeys.TRAIN:
             self._state.settle(complete=self.plan != "eager")
             self._state.put_trained()
@@ -107,35 +119,49 @@ class TensorFlowEngine:
 
     def train(self, feed: AnyFeed, steps: int) -> Stride:
         self._state.put_trained()  # a hook may have used the averages
-        return self._loops[self._train_key](feed, steps)
+        self.added_names = frozenset()
+        return self._loops[self._train_key][0](feed, steps)
 
     def metrics_of_pass(self, last: Mapping[str, Any]) -> Mapping[str, Any]:
         if not has_own(self.model, "train_step", "test_step"):
             return last
         of_model = as_floats(self.model.get_metrics_result())
-        if of_model.keys() != last.keys():
+        added = {name: last[name] for name in self.added_names}
+        if of_model.keys() | added.keys() != last.keys():
             return last
+        of_model |= added
         if "loss" not in of_model or tracks_loss(self.model):
             return of_model
         # A tracker that no step updates says 0.0, in Keras without a word; the last step's loss says more.
         return {**of_model, "loss": last["loss"]}
 
     def test(self, feed: AnyFeed, steps: int) -> Stride:
-        return self._loops[self._key(ModeKeys.EVAL)](feed, steps)
+        stride = self._loops[self._test_key][0](feed, steps)
+        own, added = taken_out(stride.metrics)
+        self._say_replaced(own.keys() & added.keys())
+        self.added_names = frozenset(added)
+        return dataclasses.replace(stride, metrics=own | added)
+
+    def _say_replaced(self, names: Set[str]) -> None:
+        for name in sorted(names - self._said):
+            self._said.add(name)
+            text = f"the evaluation reports `{name}` as a function of add_metrics gives it, and not that of the model"
+            warnings.warn(f"{text}. Give it another name to have both.", EstimatorWarning, stacklevel=2)
 
     def reset_metrics(self) -> None:
         self.model.reset_metrics()
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        loop = self._loops.get(self._key(ModeKeys.EVAL))
-        if loop is None or loop.graph is None:
+        loop, added = self._loops[self._test_key]
+        if loop.graph is None:
             touched = list(self._state.variables().values())
         else:
             touched = written_variables(loop.graph, loop.graph.variables)
         metrics = [v.value for v in self.model.metrics_variables]
         with self._state.kept({id(v): v for v in (*touched, *metrics)}.values()):
             self.model.reset_metrics()
+            added.reset()
             yield
 
     def predict(self, feed: AnyFeed) -> Iterator[Any]:
@@ -169,29 +195,39 @@ class TensorFlowEngine:
                 **options,
             )
 
-    def _key(self, mode: str, class_weight: Mapping[Any, Any] | None = None) -> tuple[Any, ...]:
+    def _key(self, mode: str, *how: Any) -> tuple[Any, ...]:
         # A model that is compiled anew, or another step put on it, needs other loops.
         step = self.model.train_step if mode == ModeKeys.TRAIN else self.model.test_step
         function = getattr(step, "__func__", step)
-        return mode, self.plan, repr(class_weight), self.model.optimizer, compiled_as(self.model), function
+        return mode, self.plan, *how, self.model.optimizer, compiled_as(self.model), function
 
-    def _loop(self, mode: str, class_weight: Mapping[Any, Any] | None) -> CompiledLoop | EagerLoop:
-        key = self._key(mode, class_weight)
+    def _loop(
+        self, mode: str, class_weight: Mapping[Any, Any] | None, metric_fns: Sequence[MetricFn]
+    ) -> tuple[CompiledLoop | EagerLoop, AddedMetrics]:
+        key = self._key(mode, repr(class_weight), tuple(metric_fns))
         if mode == ModeKeys.TRAIN:
             self._train_key = key
+        else:
+            self._test_key = key
         if key not in self._loops:
-            step = self._train_step(class_weight) if mode == ModeKeys.TRAIN else self._test_step
+            added = AddedMetrics(metric_fns, self._config)
+            step = self._train_step(class_weight) if mode == ModeKeys.TRAIN else self._test_step(added)
             guards = mode == ModeKeys.TRAIN
-            self._loops[key] = (
-                EagerLoop(self._rehearsed(step, complete=guards), guards_loss=guards)
+            loop = (
+                EagerLoop(self._rehearsed(step, added, complete=guards), guards_loss=guards)
                 if self.plan == "eager"
                 else CompiledLoop(step, jit=self.plan == "step", guards_loss=guards)
             )
+            self._loops[key] = loop, added
         return self._loops[key]
 
-    def _rehearsed(self, step: Any, *, complete: bool) -> Any:
+    def _rehearsed(self, step: Any, added: AddedMetrics, *, complete: bool) -> Any:
+        def rehearse(batch: Any) -> None:
+            step(batch)
+            added.reset()
+
         def rehearsed(batch: Any) -> Any:
-            self._state.rehearse(lambda: step(batch), complete=complete)
+            self._state.rehearse(lambda: rehearse(batch), complete=complete)
             return step(batch)
 
         return rehearsed
@@ -206,8 +242,20 @@ class TensorFlowEngine:
 
         return train_step
 
-    def _test_step(self, batch: Any) -> Any:
-        return self.model.test_step(_as_given(self.ports.fit(batch), batch))
+    def _test_step(self, added: AddedMetrics) -> Any:
+        def plain(batch: Any) -> Any:
+            return self.model.test_step(_as_given(self.ports.fit(batch), batch))
+
+        def with_added(batch: Any) -> Any:
+            fitted = self.ports.fit(batch)
+            with predictions_of(self.model, fitted[0]) as predicted:
+                logs = self.model.test_step(_as_given(fitted, batch))
+                outputs = by_name(predicted(), self.output_names())
+            features, labels, weight = (*_parts(batch), None, None)[:3]
+            parts = {"features": features, "labels": labels, "predictions": outputs, "sample_weight": weight}
+            return logs | added.update(parts) if isinstance(logs, dict) else logs
+
+        return with_added if added.functions else plain
 
     def _build(self, spec: Any) -> None:
         """Make the weights, as calling the model would, without data."""
@@ -240,7 +288,11 @@ class TensorFlowEngine:
 
 
 def _features(spec: Any) -> Any:
-    return spec[0] if isinstance(spec, tuple | list) else spec
+    return _parts(spec)[0]
+
+
+def _parts(batch: Any) -> tuple[Any, ...]:
+    return tuple(batch) if isinstance(batch, tuple | list) else (batch,)
 
 
 def _as_given(fitted: tuple[Any, ...], batch: Any) -> Any:

@@ -278,6 +278,8 @@ def _unreadable(data: Any, error: Exception) -> InputError:
 
 
 def _pack(x: Any, y: Any, sample_weight: Any) -> Any:
+    # In tf.data a list is one tensor, and a tuple is several; Keras hands lists on as tuples, too.
+    x, y, sample_weight = keras.tree.lists_to_tuples((x, y, sample_weight))
     if sample_weight is not None:
         return x, y, sample_weight
     if y is not None:
