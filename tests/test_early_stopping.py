@@ -85,10 +85,41 @@ def test_the_best_weights_are_put_back_also_after_a_restart(tmp_path: Path):
 
 
 def test_it_watches_the_evaluation_it_is_told_to(tmp_path: Path):
-    stopper = ke.EarlyStopping(patience=1, eval_name="other")
-    assert train(estimator(tmp_path, FALLS_AND_RISES), stopper, name="valid", max_steps=10) == 10
     stopper = ke.EarlyStopping(patience=1, eval_name="valid")
-    assert train(estimator(tmp_path / "2", FALLS_AND_RISES), stopper, name="valid", max_steps=10) == 4
+    assert train(estimator(tmp_path, FALLS_AND_RISES), stopper, name="valid", max_steps=10) == 4
+    stopper = ke.EarlyStopping(patience=1)
+    assert train(estimator(tmp_path / "2", FALLS_AND_RISES), stopper, name="the_only_one", max_steps=10) == 4
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_it_does_not_mix_up_evaluation_sets(is_first: bool, tmp_path: Path):
+    specs = [ke.EvalSpec((X, Y), every_steps=2), ke.EvalSpec((X, Y), name="other", every_steps=1)]
+    train_spec = ke.TrainSpec(ke.Arrays(X, Y, batch_size=40, epochs=None), 40, [ke.EarlyStopping(patience=2)])
+    ours = estimator(tmp_path, FALLS_AND_RISES)
+    found, _ = ke.train_and_evaluate(ours, train_spec, specs if is_first else specs[::-1])
+    assert found[""]["global_step"] == 10  # the best of every second one is at 6
+
+
+@pytest.mark.parametrize(("names", "watched"), [(["valid"], "other"), (["valid", "test"], None)])
+def test_an_evaluation_that_will_not_be_made_is_refused(names: list[str], watched: str | None, tmp_path: Path):
+    specs = [ke.EvalSpec((X, Y), name=name) for name in names]
+    train_spec = ke.TrainSpec((X, Y), 5, [ke.EarlyStopping(eval_name=watched)])
+    with pytest.raises(ConfigError, match="does not know which evaluation to watch") as caught:
+        ke.train_and_evaluate(estimator(tmp_path), train_spec, specs)
+    assert caught.value.fix == "EarlyStopping(..., eval_name='valid')"
+
+
+@pytest.mark.parametrize(("last", "kept", "loss"), [(3.3, 6, 3.3), (9.0, 4, 3.5)])
+def test_the_last_step_is_measured_before_another_one_takes_its_place(
+    last: float, kept: int, loss: float, tmp_path: Path
+):
+    ours = estimator(tmp_path, [*FALLS_AND_RISES[:6], last])
+    spec = ke.EvalSpec((X, Y), None, every_steps=4)
+    data = ke.Arrays(X, Y, batch_size=40, epochs=None)
+    stopper = ke.EarlyStopping(patience=3, restore_best=True)
+    metrics, _ = ke.train_and_evaluate(ours, ke.TrainSpec(data, 6, [stopper]), spec)
+    assert float(ours.model.at) == ours.get_variable_value("at") == kept
+    assert metrics == {"loss": pytest.approx(loss), "global_step": 6}  # of the model as it is left
 
 
 def test_a_metric_that_is_not_there_is_named_with_those_that_are(tmp_path: Path):

@@ -246,6 +246,30 @@ def test_a_call_that_ended_where_the_next_goes_on_is_not_the_end(tmp_path: Path,
     assert finals == {0: False, 10: False, 20: False, 30: True}
 
 
+NAN = ke.Arrays(X, np.where(np.arange(40) == 35, np.nan, Y[:, 0])[:, None], batch_size=10, shuffle=False, epochs=None)
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        (DATA, {"hooks": [ke.StopAtStep(last_step=6)]}),
+        (NAN, {"hooks": [ke.NanGuard(fail_on_nan_loss=False)]}),
+        (NAN, {"callbacks": [keras.callbacks.TerminateOnNaN()]}),
+    ],
+    ids=["StopAtStep", "NanGuard", "TerminateOnNaN"],
+)
+@pytest.mark.filterwarnings("ignore::keras_estimator.errors.EstimatorWarning")
+@pytest.mark.timeout(60)
+def test_it_does_not_wait_for_a_training_that_ended_early(
+    data: Any, options: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    train = ke.TrainSpec(data, 1000, **options)
+    monkeypatch.setenv("TF_CONFIG", json.dumps(CHIEF))
+    ke.train_and_evaluate(estimator(tmp_path, save_checkpoints_steps=2), train, spec())
+    metrics, _ = ke.train_and_evaluate(evaluator(tmp_path, monkeypatch), train, spec())
+    assert metrics["global_step"] == (6 if data is DATA else 2)  # the fourth batch has the NaN
+
+
 def test_nothing_is_trained_within_a_checkpoint_that_is_held(tmp_path: Path):
     ours = estimator(tmp_path)
     ours.train(DATA, max_steps=20)

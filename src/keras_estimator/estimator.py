@@ -176,6 +176,7 @@ class Estimator:
             step=step,
             first_step=step,
             last_step=last_step,
+            asked_step=last_step,
             save=lambda: self._resident.save(run, reading, hooks),
             saved_step=step if self._resident.is_saved else None,
             epoch=reading.position.passes,

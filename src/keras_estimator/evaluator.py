@@ -66,8 +66,9 @@ def _ends_training(checkpoints: Checkpoints, newest: Checkpoint, max_steps: int 
         run = checkpoints.read_record(newest)["run"]
     except (CorruptCheckpointError, NoCheckpointError):
         return False
-    has_more = max_steps is not None and run.get("last_step") == newest.step < max_steps
-    return bool(run.get("data", {}).get("finished")) and not has_more
+    has_more = max_steps is not None and run.get("asked_step") == newest.step < max_steps
+    is_last = run.get("data", {}).get("finished") or run.get("is_last")
+    return bool(is_last) and not has_more
 
 
 class _Follower:

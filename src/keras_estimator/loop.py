@@ -67,6 +67,8 @@ def train(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], *, 
         window.open(run.step, in_pass=run.goes_on and run.batch > 0)
         _steps(engine, reading, run, hooks, window)
         for hook in hooks:
+            hook.after_last_step(run)
+        for hook in hooks:
             hook.end(run)
         _save_if_wanted(run)
 

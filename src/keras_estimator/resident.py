@@ -19,7 +19,7 @@ import numpy as np
 from keras_estimator.arguments import existing
 from keras_estimator.checkpoints import Checkpoint, Checkpoints, Restored
 from keras_estimator.engines.engine import Engine
-from keras_estimator.errors import ConfigError
+from keras_estimator.errors import ConfigError, CorruptCheckpointError
 from keras_estimator.hooks.hook import Hook, Run
 from keras_estimator.hooks.hook_states import HookStates, take_arrays
 from keras_estimator.reading import Reader, Reading
@@ -144,6 +144,8 @@ class Resident:
         try:
             yield
             self.hook_states.take(hooks)
+            if run.is_over and run.saved_step != run.step:
+                self._note_end()
         except BaseException:
             del _HOLDERS[self._engine.model]  # it may hold half a stride, or NaN: the newest checkpoint counts again
             raise
@@ -159,7 +161,7 @@ class Resident:
         remembered, arrays = self.hook_states.to_checkpoint()
         record = {
             "plan": self._engine.plan,
-            "last_step": run.last_step,
+            "asked_step": run.asked_step,
             "data": reading.record(finished=run.is_over),
             "metrics": {name: value for name, value in run.metrics.items() if np.isscalar(value)},
             "hooks": remembered,
@@ -172,6 +174,15 @@ class Resident:
         for hook in hooks:
             hook.after_save(run, path)
         return path
+
+    def _note_end(self) -> None:
+        """Say in the newest checkpoint that nothing comes after it: what came of it is not to be saved."""
+        newest = self._checkpoints.latest()
+        if newest is None:
+            return
+        with contextlib.suppress(CorruptCheckpointError):
+            record = self._checkpoints.read_record(newest)["run"]
+            self._checkpoints.amend(newest.step, {**record, "is_last": True})
 
     def restore_weights(self, step: int) -> None:
         """Give the model the weights that it had at the step of a checkpoint; all else stays.

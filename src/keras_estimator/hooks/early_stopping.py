@@ -56,17 +56,33 @@ class EarlyStopping(Hook):
         self._is_better = comparison(metric, mode, min_delta=min_delta)
         self._patience = patience
         self._restores_best = restore_best
-        self._eval_name = eval_name
+        self._watched = eval_name  # None: whatever comes, as long as nobody says what there is
         self._best: Evaluation | None = None
         self._waited = 0
         self._seen_step = -1
         self.key = f"{type(self).__qualname__}:{metric}"
 
+    def choose(self, names: Sequence[str]) -> None:
+        """Choose which evaluation to watch, of those that will be made; `""` is the one without a name.
+
+        Raises:
+            ConfigError: there is none of that name, or several and no name says which.
+        """
+        if self._watched is None and ("" in names or len(names) == 1):
+            self._watched = "" if "" in names else names[0]
+        if self._watched not in names:
+            raise ConfigError(
+                "EarlyStopping does not know which evaluation to watch",
+                found=f"eval_name={self._watched!r}, and evaluations {', '.join(map(repr, names))}",
+                expected="the name of one of them",
+                fix=f"EarlyStopping(..., eval_name={names[0]!r})",
+            )
+
     def begin(self, run: Run) -> None:
         self._stop_if_patience_is_over(run)
 
     def after_evaluation(self, run: Run, evaluation: Evaluation) -> None:
-        if evaluation.name != (self._eval_name or "") and self._eval_name is not None:
+        if self._watched is not None and evaluation.name != self._watched:
             return
         if evaluation.step <= self._seen_step:
             return  # one that was made again
@@ -87,7 +103,7 @@ class EarlyStopping(Hook):
         if run.received_signal is None:
             try:
                 run.restore_weights(self._best.step)
-                run.saved_step = None
+                run.saved_step, run.restored_step = None, self._best.step
                 _LOG.info("the model got the weights of step %d back, the best one", self._best.step)
             except NoCheckpointError as error:
                 warnings.warn(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +71,19 @@ class EvaluationHook(Hook):
         if self._spec.follows_checkpoints and run.step != run.first_step and not self.is_done(run.step):
             self._evaluate_unless_throttled(run)
 
+    def after_last_step(self, run: Run) -> None:
+        if run.received_signal is not None or not run.loss_is_finite or self.is_done(run.step):
+            return
+        with self._undone_if_it_fails(run):
+            self._measure(run)  # an early stopping may give the model other weights when it has heard of it
+
     def end(self, run: Run) -> None:
         if run.received_signal is not None or not run.loss_is_finite:
             _LOG.info("evaluation of %s skipped at step %d: %s", self._spec.shown_name, run.step, run.stop_reason)
-        else:
-            self._evaluate(run)
+            return
+        if run.restored_step is not None:
+            self.evaluation = None  # it was of the weights before
+        self._evaluate(run)
 
     @property
     def metrics(self) -> dict[str, Any] | None:
@@ -127,18 +137,23 @@ class EvaluationHook(Hook):
         is_measured = self.is_done(run.step)
         if is_measured and (not run.is_over or self._closed_step == run.step):
             return
-        before = self.evaluation, self.exported, self._evaluated_at
-        try:
+        with self._undone_if_it_fails(run):
             if not is_measured:
                 self._measure(run)
             self._export(run)
+        if run.saved_step == run.step:
+            run.save()  # the checkpoint learns what was measured
+
+    @contextlib.contextmanager
+    def _undone_if_it_fails(self, run: Run) -> Iterator[None]:
+        before = self.evaluation, self.exported, self._evaluated_at
+        try:
+            yield
         except BaseException:
             self.evaluation, self.exported, self._evaluated_at = before
             if run.loss_is_finite and run.saved_step != run.step:
                 run.save()  # what was trained since the last checkpoint is not lost
             raise
-        if run.saved_step == run.step:
-            run.save()  # the checkpoint learns what was measured
 
     def _measure(self, run: Run) -> None:
         spec = self._spec

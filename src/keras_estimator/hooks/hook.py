@@ -93,6 +93,7 @@ class Run:
         step: Updates of the weights so far, over all processes of this model_dir.
         first_step: `step` when this call of `train` began.
         last_step: The step at which it will end, if known.
+        asked_step: The step until which this call was asked to train, whatever hooks have made of `last_step`.
         save: Call it to write a checkpoint now. If there is one of the model as it is, only what hooks remember
             is written to it.
         saved_step: The step of the newest checkpoint, if the model is still as it was then. A hook
@@ -104,6 +105,7 @@ class Run:
         batches_per_epoch: Batches in one pass, if known.
         stop_reason: Set by `stop`; the loop ends after the hooks of this moment were called.
         received_signal: The signal that asked the process to end, if one did.
+        restored_step: The step whose weights the model was given back after the last step, if it was.
         goes_on: Whether this call completes one that was cut short.
         save_wanted: A hook sets it to ask for a checkpoint of the model as it is, once all hooks were called at
             this moment: what they remember then fits together.
@@ -117,6 +119,7 @@ class Run:
     first_step: int
     last_step: int | None
     save: Callable[[], Path]
+    asked_step: int | None = None
     saved_step: int | None = None
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     epoch: int = 0
@@ -124,6 +127,7 @@ class Run:
     batches_per_epoch: int | None = None
     stop_reason: str | None = None
     received_signal: int | None = None
+    restored_step: int | None = None
     goes_on: bool = False
     save_wanted: bool = False
     tell: Callable[[Evaluation], None] = lambda _: None
@@ -195,8 +199,11 @@ class Hook:
     def after_evaluation(self, run: Run, evaluation: Evaluation) -> None:
         """Called after a hook has measured the model on other data than those it is trained on."""
 
+    def after_last_step(self, run: Run) -> None:
+        """Called once, after the last step, before any hook's `end`: the model is as that step has left it."""
+
     def end(self, run: Run) -> None:
-        """Called once, after the last step; not called when training fails."""
+        """Called once, at the end; not called when training fails."""
 
     def close(self) -> None:
         """Called last, also when training failed: let go of what is held."""
