@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.metrics import brier_score_loss
 
 import keras_estimator as ke
 from keras_estimator.checkpoints import Checkpoints
-from keras_estimator.errors import ConfigError, EstimatorWarning
+from keras_estimator.errors import ConfigError
 
 L = keras.layers
+QUIET = ke.RunConfig(progress="off")
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(50, 3)).astype("float32")
 Y = (X[:, :1] + RNG.normal(size=(50, 1)) > 0).astype("float32")
@@ -29,7 +32,7 @@ def classifier(*, run_eagerly: bool = False) -> keras.Model:
 
 
 def estimator(model: keras.Model, folder: Path) -> ke.Estimator:
-    return ke.model_to_estimator(model, model_dir=folder, config=ke.RunConfig(progress="off"))
+    return ke.model_to_estimator(model, model_dir=folder, config=QUIET)
 
 
 def curve(labels: Any, predictions: Any) -> dict[str, Any]:
@@ -48,10 +51,10 @@ def distances(labels: Any, predictions: Any, features: Any, config: Any) -> dict
     }
 
 
-@pytest.mark.parametrize("run_eagerly", [False, True])
-def test_metrics_and_values_are_over_all_examples_whatever_the_batches(tmp_path: Path, run_eagerly: bool):
-    model = classifier(run_eagerly=run_eagerly)
-    plain = estimator(model, tmp_path)
+@pytest.mark.parametrize("plan", ["step", "eager"])  # most others here are of "graph"
+def test_metrics_and_values_are_over_all_examples_whatever_the_batches(tmp_path: Path, plan: str):
+    model = classifier(run_eagerly=plan == "eager")
+    plain = ke.model_to_estimator(model, model_dir=tmp_path, config=QUIET.replace(plan=plan))
     ours = ke.add_metrics(ke.add_metrics(plain, curve), distances)
     expected = plain.evaluate(DATA)
     predicted = model.predict(X, verbose=0)
@@ -67,6 +70,36 @@ def test_metrics_and_values_are_over_all_examples_whatever_the_batches(tmp_path:
             rel=1e-5,
         )  # fmt: skip
         assert plain.evaluate(DATA) == expected
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_a_function_that_needs_values_runs_in_python(
+    tmp_path: Path, run_eagerly: bool, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO", "keras_estimator")
+    model = classifier(run_eagerly=run_eagerly)
+    outside = keras.metrics.AUC()
+    outside.update_state(Y, 1 - Y)
+
+    def on_values(labels: Any, predictions: Any) -> dict[str, Any]:
+        labels, scores = labels.numpy(), predictions["out"].numpy()
+        inside, more = keras.metrics.AUC(), keras.metrics.F1Score()
+        for metric in (inside, more, outside):
+            metric.update_state(labels, scores)
+        return {"auc": inside, "f1": more, "outside": outside, "brier": brier_score_loss(labels[:, 0], scores[:, 0])}
+
+    ours = ke.add_metrics(estimator(model, tmp_path), on_values)
+    found = [ours.evaluate(DATA) for _ in range(2)]
+    scores = model.predict(X, verbose=0)
+    auc, more = keras.metrics.AUC(), keras.metrics.F1Score()
+    auc.update_state(Y, scores)
+    more.update_state(Y, scores)
+    assert found[0] == found[1]
+    assert (found[0]["auc"], found[0]["outside"]) == pytest.approx((float(auc.result()),) * 2, rel=1e-5)
+    assert found[0]["f1"] == pytest.approx(float(more.result()[0]), rel=1e-5)
+    assert found[0]["brier"] == pytest.approx(np.mean((Y - scores) ** 2), rel=1e-5)
+    said = "`on_values` runs in Python after each batch, as it cannot be traced (AttributeError: "
+    assert caplog.text.count(said) == (0 if run_eagerly else 1)
 
 
 def test_it_is_the_same_estimator_in_all_else(tmp_path: Path):
@@ -87,9 +120,9 @@ def test_training_and_checkpoints_are_the_same_with_and_without(tmp_path: Path):
     for name in ("plain", "added"):
         made = estimator(classifier(), tmp_path / name)
         made = ke.add_metrics(made, curve) if name == "added" else made
-        train = ke.TrainSpec(ke.Arrays(X, Y, seed=1, epochs=None), 6)
+        train = ke.TrainSpec(ke.Arrays(X, Y, seed=1, epochs=None), 4)
         ke.train_and_evaluate(made, train, ke.EvalSpec(DATA, None, every_steps=2))
-        states.append(Checkpoints(tmp_path / name).read(6).state)
+        states.append(Checkpoints(tmp_path / name).read(4).state)
     assert states[0].keys() == states[1].keys()
     for path, value in states[0].items():
         np.testing.assert_array_equal(value, states[1][path])
@@ -114,39 +147,106 @@ def test_outputs_labels_and_weights_come_by_name_as_the_data_give_them(tmp_path:
     assert found["b"] == pytest.approx((predicted["b"][:, 1] - Y[:, 0] + X[:, 0]).mean(), rel=1e-4, abs=1e-6)
 
 
+def test_columns_that_the_model_does_not_take_are_features_too(tmp_path: Path):
+    x = keras.Input((3,), name="x")
+    model = keras.Model(x, L.Dense(1, name="out")(x))
+    model.compile("sgd", "mse")
+
+    def weighed(labels: Any, predictions: Any, features: Any) -> dict[str, Any]:
+        far = keras.metrics.MeanAbsoluteError()
+        far.update_state(labels, predictions["out"], sample_weight=features["weight"])
+        return {"far": far, "named": keras.ops.cast(features["name"] == b"b", "float32")}
+
+    made = ke.model_to_estimator(model, model_dir=tmp_path, config=QUIET.replace(plan="step"))
+    weight, name = np.arange(50.0, dtype="float32"), np.array([b"a", b"b", b"b", b"b", b"b"] * 10)
+    found = ke.add_metrics(made, weighed).evaluate(ke.Arrays({"x": X, "weight": weight, "name": name}, Y))
+    far = np.abs(Y - model.predict(X, verbose=0))[:, 0]
+    assert (found["far"], found["named"]) == pytest.approx((np.average(far, weights=weight), 0.8), rel=1e-5)
+
+
 class Own(keras.Model):
-    """Has a test_step that tells Keras nothing."""
+    """Counts its calls, and has steps that tell Keras nothing."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.dense = L.Dense(1)
+        self.dense, self.mean = L.Dense(1), keras.metrics.Mean(name="own")
+        self.calls_so_far = self.add_weight(shape=(), initializer="zeros", trainable=False)
 
     def call(self, x: Any) -> Any:
-        return self.dense(x)
+        self.calls_so_far.assign_add(1.0)
+        return self.dense(x) + self.calls_so_far
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        return {"own": tf.reduce_mean(data[1])}
+        self.mean.update_state(self(data[0]))
+        return {"own": self.mean.result()}
+
+    def predict_step(self, data: Any) -> Any:
+        return {"doubled": 2 * self(data[0])}
 
 
-def test_a_test_step_of_the_users_and_data_without_labels(tmp_path: Path):
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_steps_of_the_users_are_not_disturbed(tmp_path: Path, run_eagerly: bool):
     model = Own()
-    model.compile("adam", "mse")
-    ours = ke.add_metrics(estimator(model, tmp_path), lambda predictions: {"mean": predictions["output_1"][:, 0]})
-    found = ours.evaluate(DATA)
-    assert found["mean"] == pytest.approx(model.predict(X, verbose=0).mean(), rel=1e-5)
-    assert found.keys() == {"own", "mean", "global_step"}
+    model.compile("adam", "mse", run_eagerly=run_eagerly)
+    plain = estimator(model, tmp_path)
+    expected = plain.evaluate(DATA)
+    found = ke.add_metrics(plain, lambda predictions: {"mean": predictions["doubled"][:, 0]}).evaluate(DATA)
+    assert found == pytest.approx({**expected, "mean": 2 * expected["own"]}, rel=1e-5)
+    assert float(model.calls_so_far) == 0
 
 
-def test_a_name_of_the_models_is_replaced_and_that_is_said_once(tmp_path: Path):
+def test_data_without_labels_and_an_evaluation_within_another(tmp_path: Path):
+    model = keras.Sequential([L.Input((3,)), L.Dense(1, name="out", activity_regularizer="l2")])
+    model.compile("adam")
+    plain = estimator(model, tmp_path)
+    within: list[float] = []
+
+    class Evaluates(ke.Hook):
+        cadence = ke.Cadence(every_steps=1)
+
+        def after_steps(self, run: ke.Run) -> None:
+            within.append(plain.evaluate(lambda: tf.data.Dataset.from_tensor_slices((X,)).batch(25))["loss"])
+
+    ours = ke.add_metrics(plain, lambda labels, predictions: {"no_labels": float(labels is None)})
+    found = ours.evaluate(ke.Arrays(X), hooks=[Evaluates()])
+    assert (found["no_labels"], len(within)) == (1.0, 2)
+    assert found["loss"] == pytest.approx(plain.evaluate(ke.Arrays(X))["loss"])
+
+
+class Several(keras.metrics.Metric):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sum, self.count = keras.metrics.Sum(), keras.metrics.Sum()
+
+    def update_state(self, values: Any) -> None:
+        self.sum.update_state(values)
+        self.count.update_state(keras.ops.ones_like(values))
+
+    def result(self) -> dict[str, Any]:
+        return {"sum": self.sum.result(), "count": self.count.result()}
+
+
+def test_arguments_with_values_of_their_own_and_metrics_of_several_results(tmp_path: Path):
+    def above(labels: Any, predictions: Any, threshold: float, power: int = 1) -> dict[str, Any]:
+        several = Several()
+        several.update_state(labels)
+        return {"above": tf.cast(predictions["out"] > threshold, "float32") ** power, "labels": several}
+
     model = classifier()
-    plain = ke.model_to_estimator(
-        model, model_dir=tmp_path, config=ke.RunConfig(progress="off"), metric_names_map={"accuracy": "right"}
-    )
-    ours = ke.add_metrics(plain, lambda labels: {"accuracy": 7.0 + 0 * labels[:, 0]})
-    with pytest.warns(EstimatorWarning, match="reports `accuracy` as a function of add_metrics gives it") as warned:
-        found = [ours.evaluate(DATA)["right"] for _ in range(2)]
-    assert len(warned) == 1
-    assert found == [7.0, 7.0]
+    found = ke.add_metrics(estimator(model, tmp_path), functools.partial(above, threshold=0.3)).evaluate(DATA)
+    assert found["above"] == pytest.approx((model.predict(X, verbose=0) > 0.3).mean(), rel=1e-5)
+    assert (found["labels_sum"], found["labels_count"]) == (Y.sum(), 50)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "right", "loss", "ones"])
+def test_a_name_that_something_else_has_is_refused(name: str, tmp_path: Path):
+    renaming = {"accuracy": "right"} if name == "right" else None
+    plain = ke.model_to_estimator(classifier(), model_dir=tmp_path, config=QUIET, metric_names_map=renaming)
+    ones = ke.add_metrics(plain, lambda labels: {"ones": labels[:, 0]})
+    assert ones.evaluate(DATA)["ones"] == pytest.approx(Y.mean())
+    with pytest.raises(ConfigError) as caught:
+        ke.add_metrics(ones, lambda labels: {name: labels[:, 0]}).evaluate(DATA)
+    assert name in caught.value.found
 
 
 def nothing() -> dict[str, Any]:
@@ -169,22 +269,44 @@ def test_what_cannot_be_called_is_refused_at_once(function: Any, what: str, tmp_
         ke.add_metrics(classifier(), curve)  # type: ignore[arg-type]  # that is the test
 
 
-@pytest.mark.parametrize("returned", [[1.0], {"loss": 1.0}, {3: 1.0}, None])
+@pytest.mark.parametrize(
+    "returned",
+    [
+        lambda labels: [1.0],
+        lambda labels: None,
+        lambda labels: {3: 1.0},
+        lambda labels: {"text": "high"},
+        lambda labels: {"by_class": tf.zeros(3)},
+        lambda labels: {"a_pair": (tf.reduce_mean(labels), tf.no_op())},
+        lambda labels: {"so_far": keras.metrics.AUC()(labels, labels)},
+    ],
+)
 def test_what_a_function_must_not_return_is_said_with_its_name(returned: Any, tmp_path: Path):
     def my_metrics(labels: Any) -> Any:
-        return returned
+        return returned(labels)
 
     with pytest.raises(ConfigError, match="the metric function `my_metrics`"):
         ke.add_metrics(estimator(classifier(), tmp_path), my_metrics).evaluate(DATA)
 
 
-def test_many_evaluations_call_the_function_once(tmp_path: Path):
-    calls = []
+def test_many_evaluations_trace_the_model_and_the_function_once(tmp_path: Path):
+    calls: list[str] = []
+
+    class Noted(L.Layer):
+        def call(self, x: Any) -> Any:
+            calls.append("model")
+            return x
 
     def counted(labels: Any, predictions: Any) -> dict[str, Any]:
-        calls.append(1)
+        calls.append("function")
         return curve(labels, predictions)
 
-    ours = ke.add_metrics(estimator(classifier(), tmp_path), counted)
+    model = keras.Sequential([L.Input((3,)), Noted(), L.Dense(1, "sigmoid", name="out")])
+    model.compile("adam", "binary_crossentropy")
+    plain = estimator(model, tmp_path)
+    plain.evaluate(DATA)
+    calls.clear()
+    ours = ke.add_metrics(plain, counted)
     values = {ours.evaluate(DATA)["auc"] for _ in range(5)}
-    assert (len(values), len(calls)) == (1, 1)
+    plain.evaluate(DATA)
+    assert (len(values), calls) == (1, ["model", "function"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
 import inspect
 import logging
 import numbers
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,25 +79,64 @@ def check_steps(steps: int | None, max_steps: int | None) -> None:
             )
 
 
-def checked_metric_fn(function: Any) -> Any:
-    """Return a function for `add_metrics`.
+@dataclasses.dataclass(frozen=True, eq=False)
+class MetricFunction:
+    """A function of the user's that measures, and is given what it asks for by name.
+
+    Attributes:
+        name: What the user calls it.
+        function: Takes some of `features`, `labels`, `predictions`, `sample_weight` and `config`.
+        wanted: Which of them.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    wanted: tuple[str, ...]
+
+    def __call__(self, **given: Any) -> Any:
+        """Call it with what it asks for."""
+        return self.function(**{name: given[name] for name in self.wanted})
+
+
+def metric_function(function: Any) -> MetricFunction:
+    """Look at a function for `add_metrics`.
 
     Raises:
-        ConfigError: it cannot be called, or has arguments of other names than there are.
+        ConfigError: it cannot be called, or has to be given other arguments than there are.
     """
     name = getattr(function, "__name__", type(function).__name__)
     try:
-        asked = list(inspect.signature(function).parameters)
+        parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        asked = None
-    if asked is None or not asked or not set(asked) <= set(_FOR_METRICS):
+        parameters = None
+    bound = function.keywords if isinstance(function, functools.partial) else {}
+    asked = [p for p in parameters or () if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in bound]
+    wanted = tuple(p.name for p in asked if p.name in _FOR_METRICS and p.kind != p.POSITIONAL_ONLY)
+    unknown = [p.name for p in asked if p.name not in wanted and p.default is p.empty]
+    if not wanted or unknown:
         raise ConfigError(
             f"add_metrics cannot call `{name}`",
-            found="no function" if asked is None else f"arguments {', '.join(asked) or 'none'}",
+            found="no function" if parameters is None else f"arguments {', '.join(p.name for p in asked) or 'none'}",
             expected=f"a function of some of {', '.join(_FOR_METRICS)}, by these names",
             fix="def metric_fn(labels, predictions): ...",
         )
-    return function
+    return MetricFunction(name, function, wanted)
+
+
+def check_names_differ(added: Collection[str], of_model: Collection[str]) -> None:
+    """Check that functions of `add_metrics` give no name that something else has in the results of `evaluate`.
+
+    Raises:
+        ConfigError: they do.
+    """
+    both = sorted(set(added) & {*of_model, "loss", "global_step"})
+    if both:
+        raise ConfigError(
+            "a metric function and the model measure something of the same name",
+            found=", ".join(both),
+            expected=f"names other than {', '.join([*of_model, 'global_step'])}",
+            fix=f'return {{"other_{both[0]}": ...}}',
+        )
 
 
 def checked_params(params: Any) -> dict[str, Any]:

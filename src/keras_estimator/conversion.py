@@ -13,7 +13,6 @@ import keras
 
 from keras_estimator.arguments import checked_params
 from keras_estimator.console import show_log
-from keras_estimator.engines.engine import MetricFn
 from keras_estimator.errors import ConfigError, EstimatorWarning, ModelError
 from keras_estimator.estimator import Estimator
 from keras_estimator.run_config import RunConfig
@@ -87,22 +86,27 @@ def model_to_estimator(  # noqa: PLR0913 - the arguments of the original
     return Estimator(keras_model, model_dir, config, **named)
 
 
-def add_metrics(estimator: Estimator, metric_fn: MetricFn) -> Estimator:
+def add_metrics(estimator: Estimator, metric_fn: Callable[..., Mapping[str, Any]]) -> Estimator:
     """Return an estimator whose `evaluate` also reports what a function measures.
 
     It has the model, the model_dir and the training state of the one that was given, which stays as it is. The
-    function is called to be traced, not for each batch; the metrics that it makes go on from batch to batch.
+    function is called to be traced, not for each batch; the metrics that it makes go on from batch to batch. One
+    that cannot be traced, because it asks for values (`.numpy()`, a function of scikit-learn), is called in Python
+    after each batch, which takes longer; the log says so.
 
     Args:
         estimator: What `model_to_estimator` returned.
         metric_fn: A function of some of `features`, `labels`, `predictions` (output name to tensor),
             `sample_weight` and `config`, by these names. It returns by name `keras.metrics.Metric`s that it
             has updated, or tensors: one value for the batch, or one for each example; their mean over the
-            examples is reported. Such a value replaces a metric of the model of that name, with a warning.
+            examples is reported.
+
+    Returns:
+        The new estimator; it trains, predicts and exports like the other.
 
     Raises:
         ConfigError: it is no estimator, or the function cannot be called so. While evaluating: it returns
-            something else, or `loss` or `global_step`.
+            something else, or a name that the model or another function has (the original let the last one win).
 
     Example:
         >>> import keras

@@ -12,8 +12,16 @@ from typing import Any
 import numpy as np
 
 from keras_estimator import loop
-from keras_estimator.arguments import check_steps, checked_metric_fn, checked_params, renamed, with_model_dir
-from keras_estimator.engines.engine import MetricFn, Position, engine_for
+from keras_estimator.arguments import (
+    MetricFunction,
+    check_names_differ,
+    check_steps,
+    checked_params,
+    metric_function,
+    renamed,
+    with_model_dir,
+)
+from keras_estimator.engines.engine import Position, engine_for
 from keras_estimator.errors import ConfigError
 from keras_estimator.hooks.defaults import evaluation_hooks, training_hooks
 from keras_estimator.hooks.hook import Evaluation, Hook, Run
@@ -64,7 +72,7 @@ class Estimator:
         self._engine = engine_for(model, self._config)
         self._resident = Resident(self._engine, self._config)
         self._is_described = False
-        self._metric_fns: tuple[MetricFn, ...] = ()
+        self._metric_functions: tuple[MetricFunction, ...] = ()
         self._metric_names_map = dict(metric_names_map or {})
         self._export_outputs = dict(export_outputs or {})
 
@@ -88,7 +96,7 @@ class Estimator:
         """A copy of the hyper-parameters; an input_fn may ask for them by the name `params`."""
         return checked_params(self._params)
 
-    def with_metrics(self, metric_fn: MetricFn) -> Estimator:
+    def with_metrics(self, metric_fn: Callable[..., Mapping[str, Any]]) -> Estimator:
         """Return an estimator of the same model and model_dir that measures more (see `add_metrics`).
 
         The two share the training state; what one trains the other knows.
@@ -97,7 +105,7 @@ class Estimator:
             ConfigError: the function cannot be called, or has arguments of other names.
         """
         other = copy.copy(self)
-        other._metric_fns = (*self._metric_fns, checked_metric_fn(metric_fn))  # noqa: SLF001 - one of this class
+        other._metric_functions = (*self._metric_functions, metric_function(metric_fn))  # noqa: SLF001 - of this class
         return other
 
     def train(
@@ -222,14 +230,15 @@ class Estimator:
         source = self._source(input_fn, ModeKeys.EVAL, has_steps=steps is not None)
         folder = Path(self.eval_dir(name))
         run = Run(self.model, folder, 0, 0, steps, save=lambda: folder)
-        feed = self._engine.open(source)
+        feed = self._engine.open(source, whole=any("features" in each.wanted for each in self._metric_functions))
         with contextlib.closing(feed):
-            self._engine.prepare(feed, ModeKeys.EVAL, metric_fns=self._metric_fns)
+            self._engine.prepare(feed, ModeKeys.EVAL, metric_functions=self._metric_functions)
             with self._resident.at(restored):
                 chosen = evaluation_hooks(self._config, hooks or ())
-                found = loop.evaluate(self._engine, source, feed, run, chosen, steps=steps)
-        names = {**{name: name for name in self._engine.added_names}, **self._metric_names_map}
-        metrics = renamed(found, names if self._metric_names_map else {})
+                of_model, added = loop.evaluate(self._engine, source, feed, run, chosen, steps=steps)
+        metrics = renamed(of_model, self._metric_names_map)
+        check_names_differ(added, metrics)
+        metrics |= added
         write_scalars(folder, step, {n: v for n, v in metrics.items() if isinstance(v, float)})
         shown = ", ".join(f"{n} {v:.4g}" for n, v in metrics.items() if isinstance(v, float))
         _LOG.info("evaluated%s at step %d: %s", f" `{name}`" if name else "", step, shown)

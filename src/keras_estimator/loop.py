@@ -159,8 +159,10 @@ def _stride(engine: Engine, reading: Reading, run: Run, steps: int, pace: Pace) 
 
 def evaluate(
     engine: Engine, source: Source, feed: Feed, run: Run, hooks: Sequence[Hook], *, steps: int | None
-) -> Mapping[str, Any]:
-    """Return the metrics of the model over the examples of `source`; leave the model as it is.
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the metrics of the model over the examples of `source`, and those of metric functions.
+
+    The model stays as it is. At the end `run.metrics` holds both.
 
     Args:
         engine: Prepared for evaluation on batches like those of `feed`.
@@ -179,16 +181,17 @@ def evaluate(
     with contextlib.ExitStack() as closing:
         for hook in reversed(hooks):
             closing.callback(hook.close)
-        with engine.kept():
+        with engine.kept(feed):
             for hook in hooks:
                 hook.begin(run)
             _batches(engine, feed, run, hooks, steps)
-            run.metrics = engine.metrics_of_pass(run.metrics)
+            of_model, added = engine.metrics_of_pass(run.metrics), engine.added_metrics(feed)
+            run.metrics = {**of_model, **added}
             for hook in hooks:
                 hook.end(run)
     if not run.step:
         raise no_batch(source)
-    return run.metrics
+    return of_model, added
 
 
 def _batches(engine: Engine, feed: Feed, run: Run, hooks: Sequence[Hook], steps: int | None) -> None:

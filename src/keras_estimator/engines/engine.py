@@ -9,20 +9,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 
+from keras_estimator.arguments import MetricFunction
 from keras_estimator.errors import ConfigError
 from keras_estimator.inputs import Source
 from keras_estimator.run_config import RunConfig
 
 State = dict[str, np.ndarray[Any, Any]]
-# Of the user: takes some of features, labels, predictions, sample_weight, config; returns metrics by name.
-MetricFn = Callable[..., Mapping[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +67,14 @@ class Engine(Protocol):
 
     model: Any
     plan: str
-    added_names: Set[str]
-    """Which metrics of the stride before were added by functions of the user."""
 
-    def open(self, source: Source) -> Feed:
-        """Look at `source`, reading no batch of it (of a generator one, which is put back)."""
+    def open(self, source: Source, *, whole: bool = False) -> Feed:
+        """Look at `source`, reading no batch of it (of a generator one, which is put back).
+
+        Args:
+            source: The data.
+            whole: Whether columns that the model does not take are kept, for metric functions.
+        """
 
     def describe(self, feed: Feed) -> str:
         """Return what is known of the data without reading them, as one line that another process gives, too."""
@@ -82,15 +84,15 @@ class Engine(Protocol):
         feed: Feed,
         mode: str,
         class_weight: Mapping[Any, Any] | None = None,
-        metric_fns: Sequence[MetricFn] = (),
+        metric_functions: Sequence[MetricFunction] = (),
     ) -> None:
         """Build whatever `mode` needs from the spec of `feed`; no batch is read for it.
 
         Args:
             feed: The batches to come.
             mode: One of `ModeKeys`.
-            class_weight: For training, see `Estimator.train`.
-            metric_fns: For evaluation, what is measured besides the metrics of the model.
+            class_weight: For training, as in `Estimator.train`.
+            metric_functions: For evaluation: what measures besides the metrics of the model.
 
         Raises:
             NotCompiledError: the mode needs a loss and the model has none.
@@ -117,9 +119,12 @@ class Engine(Protocol):
         """
 
     def test(self, feed: Feed, steps: int) -> Stride:
-        """Measure at most `steps` batches; metrics go on from the last call within one `kept`."""
+        """Measure at most `steps` batches of a prepared feed; metrics go on from the last call within one `kept`."""
 
-    def kept(self) -> contextlib.AbstractContextManager[None]:
+    def added_metrics(self, feed: Feed) -> Mapping[str, Any]:
+        """Return what the metric functions have measured of `feed` within `kept`."""
+
+    def kept(self, feed: Feed) -> contextlib.AbstractContextManager[None]:
         """Start the metrics anew, and give everything that `test` writes its value back at the end."""
 
     def output_names(self) -> list[str] | None:

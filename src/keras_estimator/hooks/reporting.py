@@ -22,8 +22,6 @@ from typing import Any
 
 from keras_estimator.errors import EstimatorWarning
 from keras_estimator.hooks.hook import Cadence, Hook, Run
-from keras_estimator.run_description import plain
-from keras_estimator.state_files import replace_file
 
 _LOG = logging.getLogger("keras_estimator.steps")  # kept off our own console, where the progress is shown
 _PARAMS_FILE = "events.out.tfevents.0000000000.params"  # read first, and the same in each process: it is replaced
@@ -124,15 +122,18 @@ def write_params(model_dir: str | os.PathLike[str], params: Mapping[str, Any]) -
         model_dir: The folder above those of training and evaluations; it is made if it is not there.
         params: Numbers, booleans and texts are shown as such, parts of a dict as `name.part`, all else as JSON.
     """
-    path, shown_as = Path(model_dir) / _PARAMS_FILE, dict(_flat(plain(params)))
-    if not shown_as:
-        path.unlink(missing_ok=True)
-        return
-    # Imported here for the reason that `_append` gives.
+    # Imported here for the reason that `_append` gives, and so that an old program's imports start no NumPy.
     from tensorboard.compat.proto.event_pb2 import Event  # noqa: PLC0415 - see above
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # noqa: PLC0415 - see above
     from tensorboard.summary.writer.record_writer import RecordWriter  # noqa: PLC0415 - see above
 
+    from keras_estimator.run_description import plain  # noqa: PLC0415 - see above
+    from keras_estimator.state_files import replace_file  # noqa: PLC0415 - see above
+
+    path, shown_as = Path(model_dir) / _PARAMS_FILE, dict(_flat(plain(params)))
+    if not shown_as:
+        path.unlink(missing_ok=True)
+        return
     contents, now = io.BytesIO(), time.time()
     records = RecordWriter(contents)
     records.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())

@@ -1,155 +1,301 @@
 """Metrics that functions of the user compute in an evaluation, beside those of the model (`add_metrics`).
 
-A function is called in Python once for each kind of batch, to be traced; the `keras.metrics.Metric`s that it makes
-then go on from batch to batch. A value that is no such metric is averaged over the examples.
+A function is called in Python to be traced, once for each kind of batch; the graph runs in the loop after the model's
+step, and never within what XLA compiles. A function that needs values (it calls NumPy, or asks for `.numpy()`) is
+called in Python after each batch instead, and the log says why. In both cases the `keras.metrics.Metric`s that it
+makes anew in each call share the variables of those of the first call, so that they go on from batch to batch.
 """
 
 from __future__ import annotations
 
 import contextlib
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from keras_estimator.arguments import MetricFunction
+from keras_estimator.engines.engine import Stride
+from keras_estimator.engines.tensorflow.feeds import AnyFeed
+from keras_estimator.engines.tensorflow.loops import EVERYTHING, CompiledLoop, as_floats
 from keras_estimator.errors import ConfigError
-from keras_estimator.model.keras_private import answer
+from keras_estimator.model import numpy_calls
+from keras_estimator.model.keras_private import storage_of
+from keras_estimator.model.user_lines import in_one_line
 
-_MARK = "@added/"  # no metric of a model is called so
-# Made by its class, a variable is not seen by the function that is traced, which would be traced again because of it.
-_VARIABLE: Any = type(tf.Variable(0.0))
-_OPTIONS = ("initial_value", "trainable", "name", "dtype", "shape", "synchronization", "aggregation")
+_LOG = logging.getLogger("keras_estimator")
+_VARIABLE: Any = type(tf.Variable(0.0))  # what tf.Variable(...) makes, without asking who wants to know of it
+_Step = Callable[[Any], tuple[dict[str, Any], dict[str, Any]]]  # a batch to the model's metrics, and its outputs
 
 
-class AddedMetrics:
-    """What some functions measure, over the batches of an evaluation.
+class MeasuringLoop:
+    """The loop of an evaluation that measures more than the model does.
 
     Args:
-        functions: Each takes some of `features`, `labels`, `predictions`, `sample_weight` and `config` by name,
-            and returns metrics or tensors by name.
-        config: The RunConfig.
+        step: Takes a batch; returns the metrics of the model, and its outputs, both by name.
+        functions: What measures.
+        config: The RunConfig, for functions that ask for it.
+        plan: As of the engine: "graph", "step" or "eager".
 
     Attributes:
-        functions: They.
-        variables: What holds the values so far; no part of the model.
+        graph: The model's part of what was traced last; None if nothing is traced.
+        graphs: All that runs, if all of it is known.
     """
 
-    def __init__(self, functions: Sequence[Callable[..., Mapping[str, Any]]], config: Any) -> None:
-        self.functions = functions
-        self._config = config
-        self._traced: dict[str, Any] = {}
-        self._metrics: list[keras.metrics.Metric] = []
-        self.variables: list[tf.Variable] = []
+    def __init__(self, step: _Step, functions: Sequence[MetricFunction], config: Any, *, plan: str) -> None:
+        self._step = step
+        self._plan = plan
+        self._added = _AddedMetrics(functions, config)
+        self._loops: dict[tuple[type, str], Callable[[AnyFeed, int | None], Stride]] = {}
+        self.graph: Any = None
+        self.graphs: list[Any] = []
 
-    def update(self, parts: Mapping[str, Any]) -> dict[str, Any]:
-        """Add a batch; return what was measured so far, by names that `taken_out` finds.
+    def prepare(self, feed: AnyFeed) -> bool:
+        """Trace the loop for batches like those of `feed`; say whether that was still to do. Runs nothing."""
+        key = (type(feed), repr(feed.spec))
+        if key in self._loops:
+            return False
+        if self._plan == "eager":
+            self._loops[key] = _PythonLoop(self._step, self._added)
+            return False
+        has_text = any(getattr(part, "dtype", None) == tf.string for part in tf.nest.flatten(feed.spec))
+        jit = True if self._plan == "step" and not has_text else None  # XLA has no texts
+        step = tf.function(self._step, autograph=False, jit_compile=jit).get_concrete_function(feed.spec)
+        logs, outputs = step.structured_outputs
+        update = self._added.traced(feed.spec, tf.nest.map_structure(_spec_of, outputs), logs)
+        self.graph, self.graphs = step.graph, []
+        if update is None:
+            self._loops[key] = _PythonLoop(step, self._added)
+            return True
 
-        Args:
-            parts: `features`, `labels`, `predictions` and `sample_weight`; None for what there is not.
-        """
-        parts = dict(parts)
-        specs = tf.nest.map_structure(_spec_of, parts)
-        key = repr(specs)
-        if key not in self._traced:
-            with tf.init_scope():
-                self._traced[key] = tf.function(self._measure, autograph=False).get_concrete_function(specs)
-        flat = [part for part in tf.nest.flatten(parts, expand_composites=True) if part is not None]
-        measured: dict[str, Any] = self._traced[key](*flat)
-        return {_MARK + name: value for name, value in measured.items()}
+        def step_and_update(batch: Any) -> dict[str, Any]:
+            logs, outputs = step(batch)
+            update(batch, outputs)
+            return dict(logs)
+
+        self._loops[key] = loop = CompiledLoop(step_and_update, jit=False, guards_loss=False)
+        self.graphs = [step.graph, update.graph]
+        return loop.prepare(feed)
+
+    def __call__(self, feed: AnyFeed, steps: int | None) -> Stride:
+        """Run at most `steps` steps (None: until the data end); the metrics returned are the model's."""
+        return self._loops[type(feed), repr(feed.spec)](feed, steps)
 
     def reset(self) -> None:
         """Begin an evaluation."""
-        for metric in self._metrics:
+        self._added.reset()
+
+    def results(self) -> dict[str, Any]:
+        """Return what the functions have measured since `reset`, as Python floats (arrays where it is one)."""
+        return self._added.results()
+
+
+class Witness:
+    """Stands for a model in the `test_step` of Keras, and keeps what the model answers there.
+
+    Args:
+        model: The model; all but the call is its own.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.answer: Any = None
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Return what the model answers."""
+        self.answer = self._model(*args, **options)
+        return self.answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+class _PythonLoop:
+    """The loop in Python, for functions that need values, and for models that run eagerly."""
+
+    def __init__(self, step: _Step, added: _AddedMetrics) -> None:
+        self._step = step
+        self._added = added
+
+    def __call__(self, feed: AnyFeed, steps: int | None) -> Stride:
+        limit = feed.limit(EVERYTHING if steps is None else steps)
+        logs: dict[str, Any] = {}
+        made = 0
+        for batch in itertools.islice(feed, limit):
+            with numpy_calls.eager_too():
+                logs, outputs = self._step(batch)
+            self._added.update(batch, outputs, logs)
+            made += 1
+        return Stride(made, feed.advance(made) or made < limit, is_finite=True, metrics=as_floats(logs))
+
+
+class _AddedMetrics:
+    """What some functions measure, over the batches of an evaluation."""
+
+    def __init__(self, functions: Sequence[MetricFunction], config: Any) -> None:
+        self._functions = [(function, _Variables()) for function in functions]
+        self._config = config
+        self._metrics: dict[str, keras.metrics.Metric] = {}
+        self._means: dict[str, keras.metrics.Mean] = {}
+
+    def traced(self, batch: Any, outputs: Any, own: Collection[str]) -> Any:
+        """Return `update` as a graph for batches and outputs of these specs; None if a function needs values."""
+        traced = tf.function(lambda batch, outputs: self._update(batch, outputs, own), autograph=False)
+        try:
+            return traced.get_concrete_function(batch, outputs)
+        except _NeedsValuesError as error:
+            _LOG.info("%s", error)
+            return None
+
+    def update(self, batch: Any, outputs: Mapping[str, Any], own: Collection[str]) -> None:
+        """Add a batch."""
+        if not self._metrics:
+            self._update(batch, outputs, own)  # a metric made outside of the function shows itself, and begins anew
+            self.reset()
+        self._update(batch, outputs, own)
+
+    def reset(self) -> None:
+        for metric in self._metrics.values():
             metric.reset_state()
 
-    def _measure(self, parts: Mapping[str, Any]) -> dict[str, Any]:
+    def results(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        given = {**parts, "config": self._config}
-        for function in self.functions:
-            with tf.variable_creator_scope(self._made_at_once):
-                wanted = inspect.signature(function).parameters
-                returned = function(**{name: value for name, value in given.items() if name in wanted})
-                for name, value in _checked(function, returned).items():
-                    metric = value if isinstance(value, keras.metrics.Metric) else _mean(name, value, parts)
-                    self._metrics.append(metric)
-                    found[name] = metric.result()
-        return found
+        for name, metric in self._metrics.items():
+            result = metric.result()
+            several = isinstance(result, Mapping)
+            found |= {f"{name}_{part}": value for part, value in result.items()} if several else {name: result}
+        return as_floats(found)
 
-    def _made_at_once(self, make: Callable[..., Any], **options: Any) -> Any:
-        """Make a variable outside of the graph, unless its first value comes from there."""
-        if tf.is_symbolic_tensor(options["initial_value"]):
-            return make(**options)
+    def _update(self, batch: Any, outputs: Mapping[str, Any], own: Collection[str]) -> None:
+        parts = batch if isinstance(batch, tuple | list) else (batch,)
+        features, labels, weights = (*parts, None, None)[:3]
+        given = {"features": features, "labels": labels, "predictions": dict(outputs), "sample_weight": weights}
+        rows = next(leaf for leaf in tf.nest.flatten(features) if leaf is not None)
+        taken = dict.fromkeys((*own, "loss", "global_step"), "the model")
+        for function, variables in self._functions:
+            with variables.those_of_the_first_call():
+                found = _called(function, {**given, "config": self._config})
+            _check(function, found, taken, variables)
+            for name, value in found.items():
+                self._metrics[name] = value if _is_metric(value) else self._averaged(function, name, value, rows)
+                taken[name] = f"the function `{function.name}`"
+
+    def _averaged(self, function: MetricFunction, name: str, value: Any, rows: Any) -> keras.metrics.Mean:
+        """Add the value of a batch, or of each of its examples, to their mean over the examples."""
+        values = _as_numbers(function, name, value)
+        if name not in self._means:
+            with tf.init_scope():
+                self._means[name] = keras.metrics.Mean(name=name)
+        if values.shape.rank == 0:
+            self._means[name].update_state(values, sample_weight=tf.shape(rows)[0])
+        elif values.shape[:1].is_compatible_with(rows.shape[:1]) and (values.shape[0] is None) == (
+            rows.shape[0] is None
+        ):
+            self._means[name].update_state(values)
+        else:
+            raise _error(
+                function,
+                f"`{name}` of shape {tuple(values.shape)} for a batch of shape {tuple(rows.shape)}",
+                "one number for the batch, or one for each example",
+                f'return {{"{name}": keras.ops.mean(value)}}, or a keras.metrics.Metric',
+            )
+        return self._means[name]
+
+
+class _Variables:
+    """The variables that a function makes in its first call, given again in later ones in the order of their making."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, Any, Any], Any] = {}
+        self.given: list[Any] = []
+
+    @contextlib.contextmanager
+    def those_of_the_first_call(self) -> Iterator[None]:
+        self.given = []
+        with tf.variable_creator_scope(self._give):
+            yield
+
+    def _give(self, make: Callable[..., Any], **options: Any) -> Any:
+        del make  # it would tell the function that is traced, which would be traced again because of it
         with tf.init_scope():
-            variable = _VARIABLE(**{name: options[name] for name in _OPTIONS if options.get(name) is not None})
-        self.variables.append(variable)
-        return variable
+            value = options["initial_value"]
+            value = tf.convert_to_tensor(value() if callable(value) else value, options.get("dtype"))
+            key = (len(self.given), tuple(value.shape), value.dtype)
+            if key not in self._made:
+                self._made[key] = _VARIABLE(value, trainable=False, name=options.get("name"))
+        self.given.append(self._made[key])
+        return self._made[key]
 
 
-@contextlib.contextmanager
-def predictions_of(model: Any, x: Any) -> Iterator[Callable[[], Any]]:
-    """Give a function that returns what the model has answered to `x` in its own `test_step`, called within.
+class _NeedsValuesError(Exception):
+    """A function cannot be traced."""
 
-    Keras hands the answer to `compute_metrics`. A step of the user's need not; then the model is asked again.
-    """
-    seen: list[Any] = []
-    own, given = vars(model), vars(model).get("compute_metrics")
-    compute_metrics = model.compute_metrics
 
-    def watched(x: Any, y: Any, y_pred: Any, *args: Any, **options: Any) -> Any:
-        seen.append(y_pred)
-        return compute_metrics(x, y, y_pred, *args, **options)
-
-    own["compute_metrics"] = watched
+def _called(function: MetricFunction, given: Mapping[str, Any]) -> Any:
+    if tf.executing_eagerly():
+        return function(**given)
     try:
-        yield lambda: seen[-1] if seen else answer(model, x, training=False)
-    finally:
-        del own["compute_metrics"]
-        if given is not None:
-            own["compute_metrics"] = given
+        return function(**given)
+    except Exception as error:
+        why = f"{type(error).__name__}: {in_one_line(error)}"
+        text = f"the metric function `{function.name}` runs in Python after each batch, as it cannot be traced ({why})"
+        raise _NeedsValuesError(text) from error
 
 
-def taken_out(metrics: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the metrics of the model, and those that functions have added, by their own names."""
-    own = {name: value for name, value in metrics.items() if not name.startswith(_MARK)}
-    return own, {name.removeprefix(_MARK): value for name, value in metrics.items() if name not in own}
+def _is_metric(value: Any) -> bool:
+    return isinstance(value, keras.metrics.Metric)
+
+
+def _check(function: MetricFunction, found: Any, taken: Mapping[str, str], variables: _Variables) -> None:
+    if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+        raise _error(
+            function,
+            f"{type(found).__name__}: {found!r}"[:200],
+            "a dict by name of keras.metrics.Metric, or of tensors",
+            'return {"auc": metric}, after metric.update_state(labels, predictions["output"])',
+        )
+    for name in found:
+        if name in taken:
+            raise _error(
+                function,
+                f"`{name}`, which {taken[name]} measures, too",
+                f"names other than {', '.join(taken)}",
+                f'return {{"other_{name}": ...}}',
+            )
+    held = {id(storage_of(each)) for value in found.values() if _is_metric(value) for each in value.variables}
+    stray = [variable for variable in variables.given if id(variable) not in held]
+    values = [name for name, value in found.items() if not _is_metric(value)]
+    if stray and values:
+        raise _error(
+            function,
+            f"{', '.join(values)}: no metrics, while the function makes the variable `{stray[0].name}`",
+            "the metric itself, whose result is asked for when all batches were seen",
+            'metric.update_state(labels, predictions["output"]); return {"auc": metric}',
+        )
+
+
+def _as_numbers(function: MetricFunction, name: str, value: Any) -> Any:
+    try:
+        values = None if isinstance(value, tuple | list) else tf.convert_to_tensor(value)
+    except (ValueError, TypeError):
+        values = None
+    if values is None or not (values.dtype.is_floating or values.dtype.is_integer or values.dtype.is_bool):
+        raise _error(
+            function,
+            f"`{name}`: {type(value).__name__}",
+            "keras.metrics.Metric, or a tensor of real numbers (no pair of a value and an update, as in TensorFlow 1)",
+            f'metric.update_state(...); return {{"{name}": metric}}',
+        )
+    return tf.cast(values, keras.config.floatx())
+
+
+def _error(function: MetricFunction, found: str, expected: str, fix: str) -> ConfigError:
+    text = f"what the metric function `{function.name}` returned cannot be reported"
+    return ConfigError(text, found=found, expected=expected, fix=fix)
 
 
 def _spec_of(part: Any) -> Any:
-    """Return the spec of any batch like this one, whatever its size."""
-    if part is None:
-        return None
-    if isinstance(part, tf.Tensor) and part.shape.rank:
-        return tf.TensorSpec([None, *part.shape[1:]], part.dtype)
     return tf.type_spec_from_value(part)
-
-
-def _mean(name: str, value: Any, parts: Mapping[str, Any]) -> keras.metrics.Metric:
-    metric, values = keras.metrics.Mean(name=name), tf.convert_to_tensor(value)
-    if values.shape.rank == 0:
-        first = next(part for part in tf.nest.flatten([parts["predictions"], parts["features"]]) if part is not None)
-        metric.update_state(values, sample_weight=tf.shape(first)[0])  # it speaks for that many examples
-    else:
-        metric.update_state(values)
-    return metric
-
-
-def _checked(function: Callable[..., Any], returned: Any) -> Mapping[str, Any]:
-    name = getattr(function, "__name__", type(function).__name__)
-    if not isinstance(returned, Mapping) or not all(isinstance(key, str) for key in returned):
-        raise ConfigError(
-            f"the metric function `{name}` returned no metrics by name",
-            found=f"{type(returned).__name__}",
-            expected="a dict of keras.metrics.Metric, or of tensors",
-            fix='return {"auc": metric}, after metric.update_state(labels, predictions["output"])',
-        )
-    taken = {"loss", "global_step"} & set(returned)
-    if taken:
-        raise ConfigError(
-            f"the metric function `{name}` gives a name that means something else",
-            found=", ".join(sorted(taken)),
-            expected="names other than loss and global_step",
-            fix=f'return {{"my_{min(taken)}": ...}}',
-        )
-    return returned

@@ -5,27 +5,31 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import warnings
-from collections.abc import Iterator, Mapping, Sequence, Set
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_estimator.engines.engine import MetricFn, State, Stride
+from keras_estimator.arguments import MetricFunction
+from keras_estimator.engines.engine import State, Stride
 from keras_estimator.engines.tensorflow import export
-from keras_estimator.engines.tensorflow.added_metrics import AddedMetrics, predictions_of, taken_out
+from keras_estimator.engines.tensorflow.added_metrics import MeasuringLoop, Witness
 from keras_estimator.engines.tensorflow.batches import Ports, check_labels, with_class_weight
 from keras_estimator.engines.tensorflow.feeds import AnyFeed, open_feed
-from keras_estimator.engines.tensorflow.loops import CompiledLoop, EagerLoop, as_floats
+from keras_estimator.engines.tensorflow.loops import CompiledLoop, EagerLoop, as_floats, named_tensors
 from keras_estimator.engines.tensorflow.predicting import Predicting
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
-from keras_estimator.errors import EstimatorWarning, ModelError, NotCompiledError
+from keras_estimator.errors import ModelError, NotCompiledError
 from keras_estimator.inputs import Arrays, Frame, Source, as_arrays, match_names
 from keras_estimator.model import half_built, numpy_calls
 from keras_estimator.model.keras_private import all_layers, build_for_training, compiled_as, has_own, tracks_loss
 from keras_estimator.outputs import by_name
 from keras_estimator.run_config import ModeKeys, RunConfig
+
+_Loop = CompiledLoop | EagerLoop | MeasuringLoop
 
 
 class TensorFlowEngine:
@@ -45,11 +49,9 @@ class TensorFlowEngine:
         self.model = model
         self._wanted_plan = config.plan
         self._config = config
-        self._loops: dict[Any, tuple[CompiledLoop | EagerLoop, AddedMetrics]] = {}
+        self._loops: dict[Any, _Loop] = {}
         self._train_key: Any = None
-        self._test_key: Any = None
-        self._said: set[str] = set()
-        self.added_names: frozenset[str] = frozenset()
+        self._testing: weakref.WeakKeyDictionary[AnyFeed, _Loop] = weakref.WeakKeyDictionary()
         self._state = ModelState(model)
         self._spec: Any = None
         numpy_calls.install()
@@ -70,14 +72,17 @@ class TensorFlowEngine:
         """The named inputs and outputs of the model as it is now."""
         return Ports(self.model)
 
-    def open(self, source: Source) -> AnyFeed:
+    def open(self, source: Source, *, whole: bool = False) -> AnyFeed:
         if isinstance(source.data, Arrays):
-            source = dataclasses.replace(source, data=self._named(source.data))
+            source = dataclasses.replace(source, data=self._named(source.data, whole=whole))
         return open_feed(source)
 
-    def _named(self, data: Arrays) -> Arrays:
+    def _named(self, data: Arrays, *, whole: bool) -> Arrays:
         ports = self.ports
         x = match_names(data.x, ports.inputs, what="inputs", keeps_dict=ports.takes_dict)
+        has_all = isinstance(data.x, Mapping) and ports.inputs is not None and set(ports.inputs) <= set(data.x)
+        if whole and has_all and not _has_own_evaluation(self.model):
+            x = dict(data.x)  # the step picks what the model takes
         y = match_names(data.y, ports.outputs, what="outputs", keeps_dict=True) if isinstance(data.y, Frame) else data.y
         return dataclasses.replace(data, x=x, y=y)
 
@@ -89,7 +94,7 @@ class TensorFlowEngine:
         feed: AnyFeed,
         mode: str,
         class_weight: Mapping[Any, Any] | None = None,
-        metric_fns: Sequence[MetricFn] = (),
+        metric_functions: Sequence[MetricFunction] = (),
     ) -> None:
         self._spec = feed.spec
         if mode == ModeKeys.PREDICT:
@@ -102,15 +107,18 @@ class TensorFlowEngine:
             self._build(feed.spec)
             self._state.adopt_idle()
             self._build_for_training(feed.spec)
-        loop, added = self._loop(mode, class_weight, metric_fns)
+        if metric_functions and _has_own_evaluation(self.model):
+            self._predicting.prepare(feed.spec)
+        loop = self._loop(mode, class_weight, tuple(metric_functions))
         with numpy_calls.explained():
             is_traced = loop.prepare(feed)
         if is_traced and loop.graph is not None:
-            self._state.note_captured(loop.graph.variables, besides=added.variables)
+            self._state.note_captured(loop.graph.variables)
         if mode == ModeKeys.TRAIN:
             self._state.settle(complete=self.plan != "eager")
             self._state.put_trained()
         else:
+            self._testing[feed] = loop
             self.ready_to_use()
 
     def ready_to_use(self) -> None:
@@ -119,49 +127,41 @@ class TensorFlowEngine:
 
     def train(self, feed: AnyFeed, steps: int) -> Stride:
         self._state.put_trained()  # a hook may have used the averages
-        self.added_names = frozenset()
-        return self._loops[self._train_key][0](feed, steps)
+        return self._loops[self._train_key](feed, steps)
 
     def metrics_of_pass(self, last: Mapping[str, Any]) -> Mapping[str, Any]:
         if not has_own(self.model, "train_step", "test_step"):
             return last
         of_model = as_floats(self.model.get_metrics_result())
-        added = {name: last[name] for name in self.added_names}
-        if of_model.keys() | added.keys() != last.keys():
+        if of_model.keys() != last.keys():
             return last
-        of_model |= added
         if "loss" not in of_model or tracks_loss(self.model):
             return of_model
         # A tracker that no step updates says 0.0, in Keras without a word; the last step's loss says more.
         return {**of_model, "loss": last["loss"]}
 
     def test(self, feed: AnyFeed, steps: int) -> Stride:
-        stride = self._loops[self._test_key][0](feed, steps)
-        own, added = taken_out(stride.metrics)
-        self._say_replaced(own.keys() & added.keys())
-        self.added_names = frozenset(added)
-        return dataclasses.replace(stride, metrics=own | added)
+        return self._testing[feed](feed, steps)
 
-    def _say_replaced(self, names: Set[str]) -> None:
-        for name in sorted(names - self._said):
-            self._said.add(name)
-            text = f"the evaluation reports `{name}` as a function of add_metrics gives it, and not that of the model"
-            warnings.warn(f"{text}. Give it another name to have both.", EstimatorWarning, stacklevel=2)
+    def added_metrics(self, feed: AnyFeed) -> Mapping[str, Any]:
+        loop = self._testing[feed]
+        return loop.results() if isinstance(loop, MeasuringLoop) else {}
 
     def reset_metrics(self) -> None:
         self.model.reset_metrics()
 
     @contextlib.contextmanager
-    def kept(self) -> Iterator[None]:
-        loop, added = self._loops[self._test_key]
-        if loop.graph is None:
-            touched = list(self._state.variables().values())
+    def kept(self, feed: AnyFeed) -> Iterator[None]:
+        loop = self._testing[feed]
+        if loop.graphs:
+            touched = [variable for graph in loop.graphs for variable in written_variables(graph, graph.variables)]
         else:
-            touched = written_variables(loop.graph, loop.graph.variables)
+            touched = list(self._state.variables().values())
         metrics = [v.value for v in self.model.metrics_variables]
         with self._state.kept({id(v): v for v in (*touched, *metrics)}.values()):
             self.model.reset_metrics()
-            added.reset()
+            if isinstance(loop, MeasuringLoop):
+                loop.reset()
             yield
 
     def predict(self, feed: AnyFeed) -> Iterator[Any]:
@@ -195,39 +195,36 @@ class TensorFlowEngine:
                 **options,
             )
 
-    def _key(self, mode: str, *how: Any) -> tuple[Any, ...]:
+    def _key(self, mode: str, *further: Any) -> tuple[Any, ...]:
         # A model that is compiled anew, or another step put on it, needs other loops.
         step = self.model.train_step if mode == ModeKeys.TRAIN else self.model.test_step
         function = getattr(step, "__func__", step)
-        return mode, self.plan, *how, self.model.optimizer, compiled_as(self.model), function
+        return mode, self.plan, *further, self.model.optimizer, compiled_as(self.model), function
 
     def _loop(
-        self, mode: str, class_weight: Mapping[Any, Any] | None, metric_fns: Sequence[MetricFn]
-    ) -> tuple[CompiledLoop | EagerLoop, AddedMetrics]:
-        key = self._key(mode, repr(class_weight), tuple(metric_fns))
+        self, mode: str, class_weight: Mapping[Any, Any] | None, metric_functions: tuple[MetricFunction, ...]
+    ) -> _Loop:
+        key = self._key(mode, repr(class_weight), metric_functions)
         if mode == ModeKeys.TRAIN:
             self._train_key = key
+        if key in self._loops:
+            return self._loops[key]
+        trains = mode == ModeKeys.TRAIN
+        step: Any = self._train_step(class_weight) if trains else self._test_step
+        step = self._measured_step if metric_functions else step
+        if self.plan == "eager":
+            step = self._rehearsed(step, complete=trains)
+        if metric_functions:
+            self._loops[key] = MeasuringLoop(step, metric_functions, self._config, plan=self.plan)
+        elif self.plan == "eager":
+            self._loops[key] = EagerLoop(step, guards_loss=trains)
         else:
-            self._test_key = key
-        if key not in self._loops:
-            added = AddedMetrics(metric_fns, self._config)
-            step = self._train_step(class_weight) if mode == ModeKeys.TRAIN else self._test_step(added)
-            guards = mode == ModeKeys.TRAIN
-            loop = (
-                EagerLoop(self._rehearsed(step, added, complete=guards), guards_loss=guards)
-                if self.plan == "eager"
-                else CompiledLoop(step, jit=self.plan == "step", guards_loss=guards)
-            )
-            self._loops[key] = loop, added
+            self._loops[key] = CompiledLoop(step, jit=self.plan == "step", guards_loss=trains)
         return self._loops[key]
 
-    def _rehearsed(self, step: Any, added: AddedMetrics, *, complete: bool) -> Any:
-        def rehearse(batch: Any) -> None:
-            step(batch)
-            added.reset()
-
+    def _rehearsed(self, step: Any, *, complete: bool) -> Any:
         def rehearsed(batch: Any) -> Any:
-            self._state.rehearse(lambda: rehearse(batch), complete=complete)
+            self._state.rehearse(lambda: step(batch), complete=complete)
             return step(batch)
 
         return rehearsed
@@ -242,20 +239,20 @@ class TensorFlowEngine:
 
         return train_step
 
-    def _test_step(self, added: AddedMetrics) -> Any:
-        def plain(batch: Any) -> Any:
-            return self.model.test_step(_as_given(self.ports.fit(batch), batch))
+    def _test_step(self, batch: Any) -> Any:
+        return self.model.test_step(_as_given(self.ports.fit(batch), batch))
 
-        def with_added(batch: Any) -> Any:
-            fitted = self.ports.fit(batch)
-            with predictions_of(self.model, fitted[0]) as predicted:
-                logs = self.model.test_step(_as_given(fitted, batch))
-                outputs = by_name(predicted(), self.output_names())
-            features, labels, weight = (*_parts(batch), None, None)[:3]
-            parts = {"features": features, "labels": labels, "predictions": outputs, "sample_weight": weight}
-            return logs | added.update(parts) if isinstance(logs, dict) else logs
-
-        return with_added if added.functions else plain
+    def _measured_step(self, batch: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the metrics of a batch, and what `predict` gives for it."""
+        fitted = _as_given(self.ports.fit(batch), batch)
+        if _has_own_evaluation(self.model):
+            outputs = self._predicting.aside(_features(batch))
+            logs = named_tensors(self.model.test_step)(fitted)
+        else:
+            witness = Witness(self.model)
+            logs = named_tensors(lambda given: keras.Model.test_step(witness, given))(fitted)
+            outputs = witness.answer
+        return logs, by_name(outputs, self.output_names())
 
     def _build(self, spec: Any) -> None:
         """Make the weights, as calling the model would, without data."""
@@ -287,12 +284,13 @@ class TensorFlowEngine:
             )
 
 
+def _has_own_evaluation(model: Any) -> bool:
+    """Tell whether what `predict` gives may not be what is measured."""
+    return has_own(model, "test_step", "predict_step")
+
+
 def _features(spec: Any) -> Any:
-    return _parts(spec)[0]
-
-
-def _parts(batch: Any) -> tuple[Any, ...]:
-    return tuple(batch) if isinstance(batch, tuple | list) else (batch,)
+    return spec[0] if isinstance(spec, tuple | list) else spec
 
 
 def _as_given(fitted: tuple[Any, ...], batch: Any) -> Any:

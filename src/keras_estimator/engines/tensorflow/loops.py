@@ -22,7 +22,7 @@ from keras_estimator.engines.tensorflow.feeds import AnyFeed
 from keras_estimator.errors import ModelError
 from keras_estimator.model import numpy_calls
 
-_EVERYTHING = 2**62
+EVERYTHING = 2**62
 
 
 class CompiledLoop:
@@ -35,10 +35,15 @@ class CompiledLoop:
     """
 
     def __init__(self, step: Callable[[Any], Any], *, jit: bool, guards_loss: bool) -> None:
-        self._step = tf.function(_named_tensors(step), jit_compile=jit or None, autograph=False)
+        self._step = tf.function(named_tensors(step), jit_compile=jit or None, autograph=False)
         self._guards_loss = guards_loss
         self._loops: dict[tuple[type, str], Any] = {}
         self.graph: Any = None
+
+    @property
+    def graphs(self) -> list[Any]:
+        """All that runs, if all of it is known."""
+        return [] if self.graph is None else [self.graph]
 
     def prepare(self, feed: AnyFeed) -> bool:
         """Trace the loop for batches like those of `feed`; say whether that was still to do. Runs nothing."""
@@ -51,7 +56,7 @@ class CompiledLoop:
     def __call__(self, feed: AnyFeed, steps: int | None) -> Stride:
         """Run at most `steps` steps (None: until the data end)."""
         loop = self._loops[type(feed), repr(feed.spec)]
-        limit = feed.limit(_EVERYTHING if steps is None else steps)
+        limit = feed.limit(EVERYTHING if steps is None else steps)
         made, ended, is_finite, metrics, batch = loop(*feed.arguments(), np.int64(limit))
         made = int(made)
         ended = feed.advance(made, None if is_finite else batch) or bool(ended)
@@ -101,9 +106,10 @@ class EagerLoop:
     """The same loop in Python, for models that run eagerly (`compile(run_eagerly=True)`)."""
 
     graph = None
+    graphs: tuple[Any, ...] = ()
 
     def __init__(self, step: Callable[[Any], Any], *, guards_loss: bool) -> None:
-        self._step = _named_tensors(step)
+        self._step = named_tensors(step)
         self._guards_loss = guards_loss
 
     def prepare(self, feed: AnyFeed) -> bool:
@@ -112,7 +118,7 @@ class EagerLoop:
 
     def __call__(self, feed: AnyFeed, steps: int | None) -> Stride:
         """Run at most `steps` steps (None: until the data end)."""
-        limit = feed.limit(_EVERYTHING if steps is None else steps)
+        limit = feed.limit(EVERYTHING if steps is None else steps)
         made, metrics, is_finite = 0, {}, True
         for batch in itertools.islice(feed, limit):
             with numpy_calls.eager_too():  # a tape would end at NumPy without a word
@@ -125,7 +131,13 @@ class EagerLoop:
         return Stride(made, feed.advance(made) or ran_out, is_finite, metrics)
 
 
-def _named_tensors(step: Callable[[Any], Any]) -> Callable[[Any], dict[str, tf.Tensor]]:
+def named_tensors(step: Callable[[Any], Any]) -> Callable[[Any], dict[str, tf.Tensor]]:
+    """Return a step of a model whose metrics are tensors by name.
+
+    Raises:
+        ModelError: a step returns no metrics by name.
+    """
+
     def named(batch: Any) -> dict[str, tf.Tensor]:
         logs = step(batch)
         if not isinstance(logs, dict):

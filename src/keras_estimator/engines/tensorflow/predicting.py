@@ -70,6 +70,18 @@ class Predicting:
         self._drawn = {seed: carried[seed] for seed in self._seeds & carried.keys()}
         return outputs
 
+    def aside(self, features: Any) -> Any:
+        """Return the outputs for features, within a graph or in Python; what predicting writes is put back."""
+        if tf.executing_eagerly():
+            with self._state.kept(self._state.variables().values()):
+                return self.step(features)
+        _, written = self._function(tf.nest.map_structure(_spec_of, features))
+        before = [variable.read_value() for variable in written]
+        outputs = self.step(features)
+        for variable, value in zip(written, before, strict=True):
+            variable.assign(value)
+        return outputs
+
     def on_arrays(self, x: Any) -> Any:
         """Return the outputs for arrays, as NumPy arrays in the structure the model gives."""
         return self((tf.nest.map_structure(as_tensor, x),))

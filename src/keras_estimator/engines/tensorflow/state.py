@@ -44,9 +44,9 @@ class ModelState:
         """Return the ids of the variables that random numbers are drawn with."""
         return {id(_value(held.variable)) for held in holdings(self._model) if isinstance(held.owner, _SEED_GENERATOR)}
 
-    def note_captured(self, captured: Iterable[tf.Variable], *, besides: Iterable[tf.Variable] = ()) -> None:
-        """Take in what a traced step uses, but for `besides`; variables that no path reaches are saved, and said."""
-        reached = {id(variable) for variable in (*self.variables().values(), *besides)}
+    def note_captured(self, captured: Iterable[tf.Variable]) -> None:
+        """Take in variables that a traced step uses; those that no path reaches are saved, and said."""
+        reached = {id(variable) for variable in self.variables().values()}
         for variable in captured:
             if id(variable) in reached or id(variable) in self._unreached:
                 continue
