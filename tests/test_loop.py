@@ -38,6 +38,9 @@ class Moments(ke.Hook):
     def after_epoch(self, run):
         self.noted.append(("after_epoch", run.step))
 
+    def after_last_step(self, run):
+        self.noted.append(("after_last_step", run.step))
+
     def end(self, run):
         self.noted.append(("end", run.step))
 
@@ -81,6 +84,7 @@ def test_hooks_are_called_in_the_order_that_is_drawn() -> None:
         ("after_epoch", 8),
         ("before_epoch", 8),
         ("after_steps", 9),
+        ("after_last_step", 9),
         ("end", 9),
         ("close", -1),
     ]

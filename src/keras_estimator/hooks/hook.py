@@ -1,12 +1,13 @@
 """What a hook is, and the moments at which it is called.
 
-    begin ─▶ ┌ before_epoch ─▶ ┌ stride ─▶ after_steps ┐ ─▶ after_epoch ┐ ─▶ end ─▶ close
+    begin ─▶ ┌ before_epoch ─▶ ┌ stride ─▶ after_steps ┐ ─▶ after_epoch ┐ ─▶ after_last_step ─▶ end ─▶ close
              │                 └────── repeated ───────┘                │
              └──────────── repeated for every pass over the data ───────┘
 
 A stride is many steps in one call of the engine. `after_steps` is called when the hook's cadence is
 due, `after_save` whenever a checkpoint was written, `after_evaluation` whenever a hook has measured the
-model on other data, `close` also when the training failed. At every
+model on other data, `close` also when the training failed. Whoever measures the model as the last step
+has left it does so in `after_last_step`: in `end` a hook may give it other weights. At every
 moment the hooks are called one after the other in the order of their list; after a stride that ended
 a pass, each gets its `after_steps` and `after_epoch` before the next hook gets any. So whoever saves
 comes last: what the hooks before it change is then part of the checkpoint.
@@ -200,7 +201,7 @@ class Hook:
         """Called after a hook has measured the model on other data than those it is trained on."""
 
     def after_last_step(self, run: Run) -> None:
-        """Called once, after the last step, before any hook's `end`: the model is as that step has left it."""
+        """Called once in training, after the last step and before any hook's `end`."""
 
     def end(self, run: Run) -> None:
         """Called once, at the end; not called when training fails."""
