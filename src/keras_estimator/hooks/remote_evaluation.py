@@ -181,4 +181,5 @@ class RemoteEvaluationHook(Hook):
             if self._told_step < step <= run.step:
                 self._told_step, self.metrics = step, notes.metrics[step]
                 run.tell(Evaluation(step, self._spec.name or "", notes.metrics[step]))
-        self.exported = (notes.memory.get("last") or {}).get("exported", [])
+        last = notes.memory.get("last")
+        self.exported = last.get("exported", []) if isinstance(last, dict) else []
