@@ -18,7 +18,7 @@ def two_ways() -> keras.Model:
     x = keras.Input((8,), name="x")
     hidden = keras.layers.Dense(8, activation="relu", name="first")(x)
     other = keras.layers.Dense(8, name="second")(keras.layers.BatchNormalization(name="normal")(hidden))
-    both = keras.layers.Dropout(0.1)(keras.layers.Add()([hidden, other]))
+    both = keras.layers.Dropout(0.1)(keras.layers.Add(name="add")([hidden, other]))
     model = keras.Model(x, keras.layers.Dense(1, activation="sigmoid", name="answer")(both), name="two_ways")
     model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy", metrics=["accuracy"])
     return model
