@@ -20,15 +20,16 @@ import shutil
 import stat
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
 from keras_estimator.errors import CheckpointError, CorruptCheckpointError, EstimatorWarning, NoCheckpointError
 from keras_estimator.state_files import Array, amend_record, flush, locked, read_files, read_record, write_files
 
+_T = TypeVar("_T")
 # While a checkpoint replaces another one of its step, a kill can leave only the old one, set aside.
 _FOLDER_NAME = re.compile(r"(?:\.replaced-)?step-(0|[1-9][0-9]{0,17})")
 
@@ -178,16 +179,9 @@ class Checkpoints:
             CorruptCheckpointError: its bytes are not those that were written.
         """
         path = self._find(which)
-        while (identity := _identity(path)) is not None:
-            try:
-                record, state = read_files(path)
-            except CorruptCheckpointError:
-                if identity == _identity(path):
-                    raise
-                continue  # a writer replaced or removed it in the meantime: look again
-            _check_name(path, record["step"])
-            return Restored(record["step"], state, record["run"], path)
-        raise self._missing(f"at {path}")
+        record, state = self._steadily(read_files, path)
+        _check_name(path, record["step"])
+        return Restored(record["step"], state, record["run"], path)
 
     def read_record(self, checkpoint: Checkpoint) -> dict[str, Any]:
         """Return what was recorded beside the state, verified: the state is not looked at (see state_files).
@@ -196,13 +190,7 @@ class Checkpoints:
             NoCheckpointError: it is not there any more.
             CorruptCheckpointError: its bytes are not those that were written.
         """
-        while (identity := _identity(checkpoint.path)) is not None:
-            try:
-                return read_record(checkpoint.path)
-            except CorruptCheckpointError:
-                if identity == _identity(checkpoint.path):
-                    raise
-        raise self._missing(f"at {checkpoint.path}")
+        return self._steadily(read_record, checkpoint.path)
 
     def newest_readable(self) -> Restored | None:
         """Read the newest checkpoint that can be trusted; warn about newer ones that cannot.
@@ -233,6 +221,16 @@ class Checkpoints:
                 fix="put one back from a backup, or begin anew with another model_dir",
             )
         return None
+
+    def _steadily(self, read: Callable[[Path], _T], path: Path) -> _T:
+        """Read from a checkpoint, again if a writer replaced it in the meantime; it may have been removed, too."""
+        while (identity := _identity(path)) is not None:
+            try:
+                return read(path)
+            except CorruptCheckpointError:
+                if identity == _identity(path):
+                    raise
+        raise self._missing(f"at {path}")
 
     def _put(self, fresh: Path, target: Path) -> None:
         # A folder cannot be renamed over another one; between the two renames the old one counts.
