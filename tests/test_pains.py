@@ -251,7 +251,7 @@ def test_memory_does_not_grow_with_each_evaluation(tmp_path: Path):
     spec = ke.EvalSpec(lambda: tf.data.Dataset.from_tensor_slices(VALID).batch(3), every_steps=1)
     ke.train_and_evaluate(ours, ke.TrainSpec(TRAIN, 110, [Told(after_evaluation=measure)]), spec)
     before, after = taken
-    assert after[0] == before[0]
+    assert after[0] <= before[0]  # fewer, where a graph of an earlier test is freed meanwhile
     assert after[1] - before[1] < 80  # not one object for each evaluation in between
     assert after[2] - before[2] < 4 * 2**20
 
