@@ -55,6 +55,26 @@ def test_what_a_script_raises_passes_through(error: str, tmp_path: Path) -> None
     assert "Error: no more" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["script.py"], "--workers"),
+        (["--workers", "0", "script.py"], "--workers"),
+        (["--workers", "1", "--ps", "-1", "script.py"], "--ps"),
+        (["--workers", "1", "--restarts", "-1", "script.py"], "--restarts"),
+        (["--workers", "1", "missing.py"], "missing.py"),
+        (["--workers", "1"], "SCRIPT"),
+    ],
+)
+def test_a_launch_that_cannot_be_is_an_error_of_use(arguments: list[str], named: str, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("open('started', 'w')")
+    done = command("launch", *arguments, at=tmp_path)
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "started").exists()
+
+
 def test_a_report_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
     write_scalars(tmp_path / "run" / "train", 1, {"loss": 1.0})
     done = command("report", "run", at=tmp_path)

@@ -15,7 +15,7 @@ import pytest
 
 from keras_estimator import run_config
 from keras_estimator.errors import ConfigError, EstimatorWarning
-from keras_estimator.run_config import ModeKeys, RunConfig, check_trains_alone
+from keras_estimator.run_config import ModeKeys, RunConfig, check_trains
 
 # tensorflow_estimator 2.15, in this order; the two clocks had a default that stands for "every 600 s".
 ARGUMENTS_OF_THE_ORIGINAL = {
@@ -42,7 +42,6 @@ WITHOUT_MEANING = {
     "device_fn": print,
     "protocol": "grpc",
     "experimental_max_worker_delay_secs": 5,
-    "session_creation_timeout_secs": 60,
     "checkpoint_save_graph_def": False,
 }
 
@@ -121,10 +120,16 @@ def test_a_value_that_cannot_be_used_is_refused_with_one_that_can(name: str, val
 
 
 @pytest.mark.parametrize("name", ["train_distribute", "eval_distribute", "experimental_distribute"])
-def test_a_strategy_is_refused(name: str):
-    with pytest.raises(ConfigError, match="distribution is not part of this version") as caught:
-        RunConfig(**{name: object()})
+@pytest.mark.parametrize("strategy", [object(), "mirrored"])
+def test_a_strategy_that_is_not_there_is_refused(name: str, strategy: object):
+    with pytest.raises(ConfigError, match="cannot distribute like this") as caught:
+        RunConfig(**{name: strategy})
     assert name in caught.value.fix
+    assert name in caught.value.found
+
+
+def test_what_a_cluster_does_anyway_may_be_said():
+    assert RunConfig(train_distribute="multi_worker_mirrored").train_distribute == "multi_worker_mirrored"
 
 
 @pytest.mark.parametrize(("name", "value"), WITHOUT_MEANING.items())
@@ -191,7 +196,7 @@ def test_there_is_one_worker_that_is_the_chief():
     assert (config.num_worker_replicas, config.num_ps_replicas) == (1, 0)
     assert (config.cluster_spec, config.global_id_in_cluster) == ({}, 0)
     assert (config.evaluation_master, config.service) == ("", None)
-    check_trains_alone(config)
+    check_trains(config)
 
 
 def test_a_cluster_is_read_from_tf_config(monkeypatch: pytest.MonkeyPatch):
@@ -275,23 +280,30 @@ def test_what_cannot_be_read_is_refused_when_it_is_made(monkeypatch: pytest.Monk
 def test_who_has_no_company_but_evaluators_trains(monkeypatch: pytest.MonkeyPatch, cluster: dict[str, Any]):
     kind = next(iter(cluster), "worker")
     set_tf_config(monkeypatch, cluster=cluster, task={"type": kind, "index": 0})
-    check_trains_alone(RunConfig())
+    check_trains(RunConfig())
+
+
+@pytest.mark.parametrize("kind", ["chief", "worker"])
+def test_a_chief_and_its_workers_train(monkeypatch: pytest.MonkeyPatch, kind: str):
+    set_tf_config(monkeypatch, cluster={**ONE, "worker": ["b:1"]}, task={"type": kind, "index": 0})
+    check_trains(RunConfig())
+    assert run_config.task_of(RunConfig()).trainers == [("chief", 0), ("worker", 0)]
 
 
 @pytest.mark.parametrize("kind", ["chief", "worker", "ps"])
-def test_one_of_several_tasks_does_not_train(monkeypatch: pytest.MonkeyPatch, kind: str):
+def test_parameter_servers_are_refused(monkeypatch: pytest.MonkeyPatch, kind: str):
     set_tf_config(monkeypatch, cluster=CLUSTER, task={"type": kind, "index": 0})
     config = RunConfig()
-    with pytest.raises(ConfigError, match="distribution is not part of this version") as caught:
-        check_trains_alone(config)
-    assert caught.value.found == "TF_CONFIG names a cluster of 4 tasks that train: 1 chief, 1 ps, 2 worker"
+    with pytest.raises(ConfigError, match="parameter servers are not part of this version") as caught:
+        check_trains(config)
+    assert caught.value.found == "TF_CONFIG names 1 of type ps"
 
 
 def test_an_evaluator_does_not_train(monkeypatch: pytest.MonkeyPatch):
     set_tf_config(monkeypatch, cluster=ONE, task={"type": "evaluator", "index": 0})
     config = RunConfig()
     with pytest.raises(ConfigError, match="an evaluator does not train") as caught:
-        check_trains_alone(config)
+        check_trains(config)
     assert "train_and_evaluate(" in caught.value.fix
 
 

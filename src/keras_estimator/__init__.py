@@ -1,12 +1,14 @@
 """Any Keras model, as it is, becomes an Estimator: trains, resumes, evaluates, predicts and exports.
 
 The names below are all there is to use; every other module is an inside of one of them. Each is
-imported when it is first asked for, so that `import keras_estimator` starts neither Keras nor a backend.
+imported when it is first asked for, so that `import keras_estimator` starts neither Keras nor a backend,
+but for a process that TF_CONFIG makes part of a cluster.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from keras_estimator.errors import NonFiniteLossError as NonFiniteLossError
     from keras_estimator.errors import NotCompiledError as NotCompiledError
     from keras_estimator.errors import NumpyCallError as NumpyCallError
+    from keras_estimator.errors import WorkerLostError as WorkerLostError
+    from keras_estimator.errors import WorkersDifferError as WorkersDifferError
     from keras_estimator.estimator import Estimator as Estimator
     from keras_estimator.exporters import BestExporter as BestExporter
     from keras_estimator.exporters import Exporter as Exporter
@@ -93,6 +97,8 @@ _NAMES_BY_MODULE = {
         "NonFiniteLossError",
         "NotCompiledError",
         "NumpyCallError",
+        "WorkerLostError",
+        "WorkersDifferError",
     ),
     "estimator": ("Estimator",),
     "exporters": ("BestExporter", "Exporter", "FinalExporter", "LatestExporter"),
@@ -120,6 +126,11 @@ _NAMES_BY_MODULE = {
 _HOMES = {name: f"{__name__}.{module}" for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 __all__ = sorted(_HOMES)
+
+
+if os.environ.get("TF_CONFIG", "").strip():
+    # TensorFlow can become a member of a cluster only before its first tensor.
+    importlib.import_module(f"{__name__}.engines.engine").join_cluster(os.environ)
 
 
 def __getattr__(name: str) -> Any:

@@ -103,7 +103,7 @@ class Checkpoints:
         Raises:
             CheckpointError: the state cannot be stored, or the disk does not take it.
         """
-        target = self.folder / f"step-{step}"
+        target = self.path_of(step)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             flush(self.folder.parent)
@@ -120,6 +120,10 @@ class Checkpoints:
         except (OSError, SafetensorError) as error:
             raise _unwritable(step, self.folder, error) from error
         return target
+
+    def path_of(self, step: int) -> Path:
+        """Return the folder of the checkpoint of a step, whether or not it is there."""
+        return self.folder / f"step-{step}"
 
     def amend(self, step: int, run: Mapping[str, Any]) -> Path:
         """Write to a checkpoint that is there something else about the run; its state stays.

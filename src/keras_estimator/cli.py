@@ -1,7 +1,8 @@
-"""The command keras-estimator: `run` an old script, see the `demo`, write the `report` of a run."""
+"""The command keras-estimator: `run` an old script, `launch` a cluster, see the `demo`, write the `report` of a run."""
 
 from __future__ import annotations
 
+import sys
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,32 @@ def run(
         run_script(script, args or [])
 
     context.obj.append(start)
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def launch(
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", exists=True, dir_okay=False, show_default=False)],
+    args: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", show_default=False)] = None,
+    *,
+    workers: Annotated[int, typer.Option(min=1, help="How many processes train, the chief among them.")],
+    ps: Annotated[int, typer.Option(min=0, help="How many parameter servers there are.")] = 0,
+    evaluator: Annotated[bool, typer.Option("--evaluator", help="One more process evaluates the checkpoints.")] = False,
+    restarts: Annotated[int, typer.Option(min=0, help="How often all is started anew after a crash, at most.")] = 3,
+) -> None:
+    """Run a script in all processes of a cluster on this machine, each with its TF_CONFIG.
+
+    Ends with status 0 when the chief and the evaluator have, or else with that of the process that failed.
+    """
+    from keras_estimator.launcher import Cluster  # noqa: PLC0415 - the other commands do without it
+    from keras_estimator.local_launcher import LocalLauncher  # noqa: PLC0415 - the same
+
+    command = [sys.executable, "-m", "keras_estimator.cli", "run", str(script), *(args or [])]
+    try:
+        status = LocalLauncher().run(Cluster(workers, ps, evaluator), command, restarts=restarts)
+    except EstimatorError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        raise typer.Exit(1) from error
+    raise typer.Exit(status)
 
 
 @app.command()

@@ -75,6 +75,13 @@ class Task:
         return sum(len(addresses) for name, addresses in self.jobs if name in ("worker", *_CHIEFS))
 
     @property
+    def trainers(self) -> list[tuple[str, int]]:
+        """Type and index of the tasks that train together, the chief first; empty if this is none of them."""
+        sizes = {name: len(addresses) for name, addresses in self.jobs}
+        tasks = [(name, index) for name in (*_CHIEFS, "worker") for index in range(sizes.get(name, 0))]
+        return tasks if (self.type, self.index) in tasks else []
+
+    @property
     def num_ps_replicas(self) -> int:
         """How many parameter servers there are."""
         return len(dict(self.jobs).get("ps", ()))

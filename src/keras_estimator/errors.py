@@ -112,5 +112,13 @@ class BlueprintError(EstimatorError, ValueError):
     """The model holds something that no copy of it can have."""
 
 
+class WorkersDifferError(EstimatorError, ValueError):
+    """The processes of a cluster have different models, data, versions or checkpoints."""
+
+
+class WorkerLostError(EstimatorError, RuntimeError):
+    """Another process of the cluster did not start, has ended, or does not answer."""
+
+
 class EstimatorWarning(UserWarning):
     """Something was ignored, added or approximated; the text names the line and the way out."""

@@ -30,7 +30,7 @@ from keras_estimator.inputs import Source, as_source, batches_per_pass, call_inp
 from keras_estimator.outputs import by_name, rows
 from keras_estimator.reading import Reading
 from keras_estimator.resident import Resident
-from keras_estimator.run_config import ModeKeys, RunConfig, check_trains_alone
+from keras_estimator.run_config import ModeKeys, RunConfig, check_trains
 from keras_estimator.run_description import write_description
 
 _LOG = logging.getLogger("keras_estimator")
@@ -40,17 +40,18 @@ _END = object()
 class Estimator:
     """One Keras model that trains, evaluates, predicts and exports, and goes on where it stopped.
 
-    The model is the live object that was given: after `train` its own `predict` and `save` work on
-    the trained weights. Made by `model_to_estimator`.
+    The model is the live object that was given: after `train` its own `predict` and `save` work on the trained weights.
 
     Args:
         model: A `keras.Model`, built or not, compiled or not.
-        model_dir: Where checkpoints and summaries are written. None: `config.model_dir`, or a
-            temporary folder.
+        model_dir: Where checkpoints and summaries are written. None: `config.model_dir`, or a temporary folder.
         config: How it runs.
         metric_names_map: Name of every metric to the name it has in the results of `evaluate`.
         export_outputs: Output name to the kind of signature that `export_saved_model` adds for it.
         params: Hyper-parameters by name; they are copied.
+
+    Attributes:
+        writes: Whether this process writes to `model_dir`: of the processes of a cluster, the chief does.
 
     Raises:
         ModelError: `model` cannot be run.
@@ -71,6 +72,7 @@ class Estimator:
         self._config = with_model_dir(config or RunConfig(), model_dir)
         self._engine = engine_for(model, self._config)
         self._resident = Resident(self._engine, self._config)
+        self.writes = self._resident.writes
         self._is_described = False
         self._metric_functions: tuple[MetricFunction, ...] = ()
         self._metric_names_map = dict(metric_names_map or {})
@@ -122,8 +124,7 @@ class Estimator:
         """Train on from the newest checkpoint of `model_dir`, or from the model as it was given.
 
         Args:
-            input_fn: The data, or a callable that returns them (see `inputs`): batches `(x, y)` or
-                `(x, y, sample_weight)`, the first axis of every array being the batch.
+            input_fn: The data, or a callable that returns them: batches `(x, y[, sample_weight])`, first axis the batch.
             hooks: Called at their cadences.
             steps: Make this many steps more. None: until the data end or `max_steps`.
             max_steps: Train until this step in all; nothing happens if it was reached before.
@@ -141,9 +142,10 @@ class Estimator:
             EmptyInputError: the data have no batch.
             NonFiniteLossError: the loss became NaN or infinite.
             CheckpointMismatchError: `model_dir` holds another model.
+            WorkerLostError, WorkersDifferError: another process of the cluster is gone, or has something else.
         """
         check_steps(steps, max_steps)
-        check_trains_alone(self._config)
+        check_trains(self._config)
         resident = self._resident
         resident.bring_in()
         if max_steps is not None and resident.step >= max_steps and resident.nothing_left(hooks or ()):
@@ -152,8 +154,9 @@ class Estimator:
         last_step = max_steps if steps is None else resident.step + steps
         source = self._source(input_fn, ModeKeys.TRAIN, has_steps=last_step is not None)
         record = resident.data_record if self._config.data_position == "continue" else {}
-        with resident.reader.open(source, record) as reading:
+        with self._engine.joined(), resident.reader.open(source, record) as reading:
             self._engine.prepare(reading.feed, ModeKeys.TRAIN, class_weight)
+            self._engine.begin_together(resident.step, f"{reading.identity} {reading.position}")
             self._describe()
             chosen = training_hooks(self._config, hooks or (), saving_listeners or (), callbacks or ())
             run = self._new_run(reading, None if last_step is None else int(last_step), chosen)
@@ -166,7 +169,7 @@ class Estimator:
 
     def _describe(self) -> None:
         """Write what this run is, once: the model has its shapes now."""
-        if not self._is_described:
+        if not self._is_described and self.writes:
             write_description(self.model_dir, self.model, self._config, self.params)
             if self._config.save_summary_steps:
                 write_params(self.model_dir, self.params)
@@ -179,8 +182,8 @@ class Estimator:
 
         step = self._resident.step
         run = Run(
-            model=self.model,
-            model_dir=Path(self.model_dir),
+            self.model,
+            Path(self.model_dir),
             step=step,
             first_step=step,
             last_step=last_step,
@@ -239,9 +242,10 @@ class Estimator:
         metrics = renamed(of_model, self._metric_names_map)
         check_names_differ(added, metrics)
         metrics |= added
-        write_scalars(folder, step, {n: v for n, v in metrics.items() if isinstance(v, float)})
-        shown = ", ".join(f"{n} {v:.4g}" for n, v in metrics.items() if isinstance(v, float))
-        _LOG.info("evaluated%s at step %d: %s", f" `{name}`" if name else "", step, shown)
+        if self.writes:
+            write_scalars(folder, step, numbers := {n: v for n, v in metrics.items() if isinstance(v, float)})
+            shown = ", ".join(f"{n} {v:.4g}" for n, v in numbers.items())
+            _LOG.info("evaluated%s at step %d: %s", f" `{name}`" if name else "", step, shown)
         return {**metrics, "global_step": step}
 
     def predict(

@@ -63,14 +63,14 @@ def train(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], *, 
             closing.callback(hook.close)
         for hook in hooks:
             hook.begin(run)
-        _save_if_wanted(run)
+        _agree(engine, run)
         window.open(run.step, in_pass=run.goes_on and run.batch > 0)
         _steps(engine, reading, run, hooks, window)
         for hook in hooks:
             hook.after_last_step(run)
         for hook in hooks:
             hook.end(run)
-        _save_if_wanted(run)
+        _agree(engine, run)
 
 
 def _steps(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], window: _Window) -> None:
@@ -104,16 +104,28 @@ def _steps(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], wi
 def _call_due(engine: Engine, hooks: Sequence[Hook], clocks: Sequence[Clock], run: Run, stride: Stride) -> None:
     if stride.ended:
         run.metrics = engine.metrics_of_pass(run.metrics)
-    for hook, clock in zip(hooks, clocks, strict=True):
-        if (stride.steps and clock.is_due(run.step)) or (hook.watches_loss and not stride.is_finite):
+    are_due = _are_due(engine, clocks, run.step) if stride.steps else [False] * len(hooks)
+    for hook, is_due in zip(hooks, are_due, strict=True):
+        if is_due or (hook.watches_loss and not stride.is_finite):
             hook.after_steps(run)
         if stride.ended:
             hook.after_epoch(run)
-    _save_if_wanted(run)
+    _agree(engine, run)
 
 
-def _save_if_wanted(run: Run) -> None:
-    if run.save_wanted:
+def _are_due(engine: Engine, clocks: Sequence[Clock], step: int) -> Sequence[bool]:
+    """Return which clocks are due. Where several processes train together, the chief's seconds count for all."""
+    return [bool(each) for each in engine.gather([clock.is_due(step) for clock in clocks])[0]]
+
+
+def _agree(engine: Engine, run: Run) -> None:
+    """Stop, and save, as soon as one of the processes that train together wants to."""
+    wants = [run.stop_reason is not None, run.received_signal or 0, run.save_wanted]
+    others = engine.gather(wants).max(axis=0)
+    run.received_signal = int(others[1]) or None
+    if others[0] and run.stop_reason is None:
+        run.stop("another process of the cluster has stopped")
+    if others[2]:
         run.save()
 
 
@@ -146,7 +158,7 @@ def _limit(run: Run, clocks: Sequence[Clock], window: _Window, pace: Pace) -> in
 
 def _stride(engine: Engine, reading: Reading, run: Run, steps: int, pace: Pace) -> Stride:
     began = time.monotonic()
-    stride = engine.train(reading.feed, steps)
+    stride = engine.train(reading.feed, int(engine.gather([steps]).min()))
     pace.learn(stride.steps, time.monotonic() - began)
     reading.advance(stride)
     run.step += stride.steps

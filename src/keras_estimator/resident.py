@@ -38,6 +38,7 @@ class Resident:
         config: Says where checkpoints are written and how many are kept.
 
     Attributes:
+        writes: Whether this process writes to the model_dir: not so the workers of a cluster, whose chief does.
         step: Updates of the weights so far.
         reader: Opens data where the last call left them.
         data_record: Where that is.
@@ -49,6 +50,7 @@ class Resident:
         self._checkpoints = Checkpoints(
             str(config.model_dir), config.keep_checkpoint_max, config.keep_checkpoint_every_n_hours
         )
+        self.writes = config.task_type != "worker" or not config.cluster_spec
         self._token = object()
         self._run_under_way: Run | None = None
         self._held: Checkpoint | None = None
@@ -61,6 +63,8 @@ class Resident:
         """Bring the newest state of the model_dir into the model, unless it is there."""
         if self._held is not None:
             return
+        if self._run_under_way is not None:
+            self._engine.synchronize()  # the hooks of all processes ask at the same moments
         if self._run_under_way is not None:
             self.step = self._run_under_way.step  # a hook asks: what is saved is older than the model
         newest = self._checkpoints.latest()
@@ -143,8 +147,9 @@ class Resident:
         _HOLDERS[self._engine.model] = self._token
         try:
             yield
+            self._engine.synchronize()
             self.hook_states.take(hooks)
-            if run.is_over and run.saved_step != run.step:
+            if self.writes and run.is_over and run.saved_step != run.step:
                 self._note_end()
         except BaseException:
             del _HOLDERS[self._engine.model]  # it may hold half a stride, or NaN: the newest checkpoint counts again
@@ -157,6 +162,7 @@ class Resident:
     def save(self, run: Run, reading: Reading, hooks: Sequence[Hook]) -> Path:
         """Write a checkpoint; to one of the model as it is, only what hooks remember now, unless those are arrays."""
         run.save_wanted = False
+        self._engine.synchronize()
         self.hook_states.take(hooks)
         remembered, arrays = self.hook_states.to_checkpoint()
         record = {
@@ -167,9 +173,11 @@ class Resident:
             "hooks": remembered,
         }
         if run.saved_step == run.step and not arrays:
-            return self._checkpoints.amend(run.step, record)
-        kept = [each.path for each in self._checkpoints.list() if each.step in self.hook_states.kept_steps]
-        path = self._checkpoints.write(run.step, self._engine.read_state() | arrays, record, protected=kept)
+            return self._checkpoints.amend(run.step, record) if self.writes else self._checkpoints.path_of(run.step)
+        path = self._checkpoints.path_of(run.step)
+        if self.writes:
+            kept = [each.path for each in self._checkpoints.list() if each.step in self.hook_states.kept_steps]
+            path = self._checkpoints.write(run.step, self._engine.read_state() | arrays, record, protected=kept)
         run.saved_step = run.step
         for hook in hooks:
             hook.after_save(run, path)

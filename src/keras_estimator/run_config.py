@@ -24,6 +24,7 @@ from keras_estimator.errors import ConfigError, EstimatorWarning
 Plan = Literal["auto", "graph", "step", "eager"]
 DataPosition = Literal["continue", "restart"]
 Progress = Literal["auto", "bar", "lines", "off"]
+DependentRows = Literal["refuse", "share"]
 
 _LOG = logging.getLogger("keras_estimator")
 _NOT_GIVEN: Any = object()  # tells "not given" from None, which switches periodic checkpoints off
@@ -58,19 +59,22 @@ class RunConfig:
         keep_checkpoint_every_n_hours: Besides those, keep one every so many hours for good.
         log_step_count_steps: Log the metrics and steps per second every so many steps;
             None: never.
-        train_distribute: Must be None in this version, as must the other two `*_distribute`.
+        train_distribute: None, or "multi_worker_mirrored" (or that strategy of TensorFlow's), which says what
+            happens anyway: the chief and the workers that TF_CONFIG names train together.
         device_fn: Has no meaning today.
         protocol: Has no meaning today.
-        eval_distribute: See `train_distribute`.
-        experimental_distribute: See `train_distribute`.
+        eval_distribute: Must be None in this version: each process that evaluates reads all the data.
+        experimental_distribute: Must be None.
         experimental_max_worker_delay_secs: Has no meaning today.
-        session_creation_timeout_secs: Has no meaning today.
+        session_creation_timeout_secs: How long to wait for the other processes of a cluster to start.
         checkpoint_save_graph_def: Has no meaning today.
         plan: How the engine runs many steps: "graph" (one compiled loop around the steps), "step"
             (one compiled step), "eager" (no compilation), or "auto" to let the engine choose.
         data_position: "continue": a run that goes on from a checkpoint also goes on in the data
             where it stopped. "restart": it begins with the first batch, as tf.estimator did.
         progress: "bar", "lines" (plain text), "off", or "auto": a bar on a terminal, else lines.
+        dependent_rows: Processes of a cluster share every batch. A layer in which a row depends on the others
+            then computes something else: "refuse" such a model, or "share" the batch all the same.
 
     Raises:
         ConfigError: a value is of the wrong type or out of its range, both clocks for
@@ -102,6 +106,7 @@ class RunConfig:
     plan: Plan = "auto"
     data_position: DataPosition = "continue"
     progress: Progress = "auto"
+    dependent_rows: DependentRows = "refuse"
     # Not for callers. As a field it reaches copies, whoever makes them, and counts when two are compared.
     _task: Task = dataclasses.field(default=_NOT_GIVEN, repr=False)
 
@@ -113,7 +118,7 @@ class RunConfig:
             _check(name, getattr(self, name), rule)
         folder = None if self.model_dir is None else os.fspath(self.model_dir)
         for name in ("train_distribute", "eval_distribute", "experimental_distribute"):
-            _refuse_strategy(name, getattr(self, name))
+            _check_strategy(name, getattr(self, name))
         if self._task is _NOT_GIVEN:
             task = read_task(os.environ)
             object.__setattr__(self, "_task", task)
@@ -201,13 +206,16 @@ class RunConfig:
         return copy.deepcopy(self._task.service)
 
 
-def check_trains_alone(config: RunConfig) -> None:
-    """Check that `Estimator.train` can do what this process has to do.
+def task_of(config: RunConfig) -> Task:
+    """Return what part this process has in the cluster."""
+    return config._task  # noqa: SLF001 - of this module; no argument of RunConfig, so no attribute for users
 
-    A chief whose only company are evaluators trains alone: they read what it writes.
+
+def check_trains(config: RunConfig) -> None:
+    """Check that this process is one that trains: alone, or as chief or worker of a cluster.
 
     Raises:
-        ConfigError: it is an evaluator, or one of several tasks that would train together.
+        ConfigError: it is an evaluator, or the cluster has parameter servers.
     """
     if config.task_type == "evaluator":
         raise ConfigError(
@@ -216,14 +224,12 @@ def check_trains_alone(config: RunConfig) -> None:
             expected="train_and_evaluate, which makes it follow the checkpoints of the process that trains",
             fix="train_and_evaluate(estimator, TrainSpec(...), EvalSpec(...))",
         )
-    sizes = {name: len(addresses) for name, addresses in config.cluster_spec.items() if name != "evaluator"}
-    if sum(sizes.values()) > 1:
-        tasks = ", ".join(f"{size} {name}" for name, size in sizes.items())
+    if config.num_ps_replicas:
         raise ConfigError(
-            "distribution is not part of this version",
-            found=f"TF_CONFIG names a cluster of {sum(sizes.values())} tasks that train: {tasks}"[:200],
-            expected="no cluster, or one of a single task, besides evaluators",
-            fix="unset TF_CONFIG and start a single process",
+            "parameter servers are not part of this version",
+            found=f"TF_CONFIG names {config.num_ps_replicas} of type ps",
+            expected="a chief and workers: each has the whole model, and they train it together",
+            fix="leave ps out of the cluster, and start those processes as workers",
         )
 
 
@@ -272,9 +278,13 @@ _RULES = {
         lambda value: is_span(value, zero_allowed=False), "hours > 0, or None", "24"
     ),
     "log_step_count_steps": _Rule(lambda value: is_count(value, least=1), "a whole number > 0, or None", "100"),
+    "session_creation_timeout_secs": _Rule(
+        lambda value: is_span(value, zero_allowed=False), "seconds > 0, or None", "7200"
+    ),
     "plan": _choice(Plan, "'auto'"),
     "data_position": _choice(DataPosition, "'continue'"),
     "progress": _choice(Progress, "'auto'"),
+    "dependent_rows": _choice(DependentRows, "'refuse'"),
 }
 
 _WITHOUT_MEANING = {
@@ -282,9 +292,9 @@ _WITHOUT_MEANING = {
     "device_fn": "there is one device; choose it with tf.config.set_visible_devices",
     "protocol": "there are no servers",
     "experimental_max_worker_delay_secs": "there are no workers to wait for",
-    "session_creation_timeout_secs": "there are no sessions to wait for",
     "checkpoint_save_graph_def": "checkpoints hold arrays and JSON, never a graph",
 }
+_OF_WORKERS = ("multi_worker_mirrored", "MultiWorkerMirroredStrategy", "CollectiveAllReduceStrategy")
 _said: set[str] = set()
 
 
@@ -314,14 +324,19 @@ def _check(name: str, value: Any, rule: _Rule) -> None:
         )
 
 
-def _refuse_strategy(name: str, strategy: Any) -> None:
-    if strategy is not None:
-        raise ConfigError(
-            "distribution is not part of this version",
-            found=f"{name}={type(strategy).__name__}",
-            expected=f"{name}=None",
-            fix=f"leave `{name}` out; the model then runs in one process, on one device",
-        )
+def _check_strategy(name: str, strategy: Any) -> None:
+    """Let the cluster of TF_CONFIG train together, by the name of the strategy or by the strategy itself."""
+    kind = strategy if isinstance(strategy, str) else type(strategy).__name__
+    if strategy is None or (name == "train_distribute" and kind in _OF_WORKERS):
+        return
+    raise ConfigError(
+        "RunConfig cannot distribute like this",
+        found=f"{name}={kind if not isinstance(strategy, str) else repr(strategy)}",
+        expected='train_distribute="multi_worker_mirrored", or None: the processes that TF_CONFIG names train together'
+        if name == "train_distribute"
+        else f"{name}=None",
+        fix=f"leave `{name}` out",
+    )
 
 
 def _say_launch(launch: Launch | None) -> None:

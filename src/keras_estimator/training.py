@@ -56,7 +56,7 @@ def _trained(estimator: Estimator, train_spec: TrainSpec, specs: Sequence[EvalSp
     for hook in train_spec.hooks or ():
         if isinstance(hook, EarlyStopping):
             hook.choose([spec.name or "" for spec in specs])
-    has_evaluator = config.task_type == "chief" and bool(config.cluster_spec)
+    has_evaluator = config.task_type in ("chief", "worker") and bool(config.cluster_spec)
     hooks: dict[str, _Evaluating] = {
         spec.name or "": RemoteEvaluationHook(spec, estimator.eval_dir(spec.name))
         if has_evaluator and spec.follows_checkpoints

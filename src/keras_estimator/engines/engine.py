@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from keras_estimator.arguments import MetricFunction
+from keras_estimator.cluster import read_task
 from keras_estimator.errors import ConfigError
 from keras_estimator.inputs import Source
 from keras_estimator.run_config import RunConfig
@@ -153,8 +154,49 @@ class Engine(Protocol):
     def write_weights(self, state: State) -> None:
         """Set the weights of the model's layers from `state`; optimizers, metrics and seeds stay as they are."""
 
+    def joined(self) -> contextlib.AbstractContextManager[None]:
+        """Wait for the other processes of the cluster, and watch them; nothing to do for one that trains alone.
+
+        Raises:
+            WorkerLostError: one of them is gone, or does not answer.
+        """
+
+    def begin_together(self, step: int, data: str) -> None:
+        """Make sure that all processes train the same model from the same step, before the first one.
+
+        Args:
+            step: Where this process is.
+            data: What it trains on, as text.
+
+        Raises:
+            WorkersDifferError: one of them is somewhere else, or has another model.
+        """
+
+    def gather(self, numbers: Sequence[float]) -> np.ndarray[Any, Any]:
+        """Return the numbers of all processes that train together, a row for each, the chief's first."""
+
+    def synchronize(self) -> None:
+        """Let all processes have one state, before it is saved or measured; all have to call it.
+
+        Raises:
+            WorkersDifferError: their weights have become different.
+        """
+
     def export(self, directory_base: str | Path, **options: Any) -> str:
         """Write the model for serving below `directory_base` and return the folder."""
+
+
+def join_cluster(environment: Mapping[str, str]) -> None:
+    """Let the backend join the cluster of TF_CONFIG, if that makes this process one of several that train.
+
+    A TF_CONFIG that cannot be used is left to RunConfig to say.
+    """
+    try:
+        task = read_task(environment)
+    except ConfigError:
+        return
+    if len(task.trainers) > 1 and not task.num_ps_replicas and keras.config.backend() == "tensorflow":
+        importlib.import_module("keras_estimator.engines.tensorflow.workers").join(task)
 
 
 def engine_for(model: Any, config: RunConfig) -> Engine:

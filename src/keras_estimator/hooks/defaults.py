@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_estimator.errors import ConfigError
 from keras_estimator.hooks.hook import Hook
-from keras_estimator.hooks.keras_callbacks import KerasCallbacks
+from keras_estimator.hooks.keras_callbacks import KerasCallbacks, without_writers
 from keras_estimator.hooks.progress import ProgressBar
 from keras_estimator.hooks.reporting import MetricsLogger, SummaryWriter
 from keras_estimator.hooks.saving import CheckpointSaver
@@ -31,16 +31,20 @@ def training_hooks(
         ConfigError: one of `hooks` is no hook, or there are listeners and nothing saves.
     """
     _check(hooks)
-    chosen: list[Hook] = [KerasCallbacks(callbacks)] if callbacks else []
+    writes = config.task_type != "worker" or not config.cluster_spec
+    chosen: list[Hook] = [KerasCallbacks(callbacks if writes else without_writers(callbacks))] if callbacks else []
     chosen += hooks
     if not any(isinstance(hook, NanGuard) for hook in hooks):
         chosen.append(NanGuard())  # after those who may have stopped the run for that reason by then
+    # All processes of a cluster have as many hooks, so that they can agree on which are due.
     if config.log_step_count_steps:
-        chosen.append(MetricsLogger(config.log_step_count_steps))
+        chosen.append(MetricsLogger(config.log_step_count_steps) if writes else Hook())
     if config.save_summary_steps:
-        chosen.append(SummaryWriter(Path(str(config.model_dir)) / "train", config.save_summary_steps))
-    chosen.append(ProgressBar(config.progress))
+        folder = Path(str(config.model_dir)) / "train"
+        chosen.append(SummaryWriter(folder, config.save_summary_steps) if writes else Hook())
+    chosen.append(ProgressBar(config.progress) if writes else Hook())
     saver = next((hook for hook in hooks if isinstance(hook, CheckpointSaver)), None)
+    listeners = listeners if writes else ()
     if saver is not None:
         saver.listeners.extend(listener for listener in listeners if listener not in saver.listeners)
         chosen.remove(saver)

@@ -165,6 +165,8 @@ class EvaluationHook(Hook):
 
     def _export(self, run: Run) -> None:
         assert self.evaluation is not None
+        if not self._estimator.writes:
+            return
         metrics = self.evaluation.metrics
         for place, exporter in enumerate(self._exporters):
             if self.exported[place] is not None:

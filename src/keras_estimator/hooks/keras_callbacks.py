@@ -17,6 +17,12 @@ from keras_estimator.hooks.callback_memory import Memory, found_again, goes_on_w
 from keras_estimator.hooks.hook import Cadence, Hook, Run
 
 _LOG = logging.getLogger("keras_estimator")
+_WRITERS = (
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.TensorBoard,
+    keras.callbacks.CSVLogger,
+    keras.callbacks.RemoteMonitor,
+)
 _BATCH_MOMENTS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
 
 
@@ -154,6 +160,12 @@ class KerasCallbacks(Hook):
     def _heed(run: Run) -> None:
         if run.model.stop_training:
             run.stop("a Keras callback asked for it")
+
+
+def without_writers(callbacks: Sequence[Any]) -> list[Any]:
+    """Return the callbacks that a worker of a cluster calls: Keras's own that write files are the chief's."""
+    given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks))
+    return [each for each in given if not isinstance(each, _WRITERS)]
 
 
 def _without_backups(callbacks: Sequence[Any]) -> list[Any]:

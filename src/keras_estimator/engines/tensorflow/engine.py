@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_estimator.arguments import MetricFunction
@@ -18,17 +19,22 @@ from keras_estimator.engines.engine import State, Stride
 from keras_estimator.engines.tensorflow import export
 from keras_estimator.engines.tensorflow.added_metrics import MeasuringLoop, Witness
 from keras_estimator.engines.tensorflow.batches import Ports, check_labels, with_class_weight
+from keras_estimator.engines.tensorflow.dependent_rows import check_rows
 from keras_estimator.engines.tensorflow.feeds import AnyFeed, open_feed
 from keras_estimator.engines.tensorflow.loops import CompiledLoop, EagerLoop, as_floats, named_tensors
 from keras_estimator.engines.tensorflow.predicting import Predicting
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
-from keras_estimator.errors import ModelError, NotCompiledError
+from keras_estimator.engines.tensorflow.together import Together
+from keras_estimator.engines.tensorflow.workers import Workers
+from keras_estimator.errors import BlueprintError, ModelError, NotCompiledError
 from keras_estimator.inputs import Arrays, Frame, Source, as_arrays, match_names
 from keras_estimator.model import half_built, numpy_calls
+from keras_estimator.model.computation.fingerprint import take_fingerprints
 from keras_estimator.model.keras_private import all_layers, build_for_training, compiled_as, has_own, tracks_loss
 from keras_estimator.outputs import by_name
-from keras_estimator.run_config import ModeKeys, RunConfig
+from keras_estimator.run_config import ModeKeys, RunConfig, task_of
 
+_PATIENCE_SECS = 7200.0  # for the others of a cluster to start, as tf.estimator had it
 _Loop = CompiledLoop | EagerLoop | MeasuringLoop
 
 
@@ -53,6 +59,8 @@ class TensorFlowEngine:
         self._train_key: Any = None
         self._testing: weakref.WeakKeyDictionary[AnyFeed, _Loop] = weakref.WeakKeyDictionary()
         self._state = ModelState(model)
+        self._together = _together(config, model, self._state)
+        self._of_all = False  # whether the newest metrics are those of all processes
         self._spec: Any = None
         numpy_calls.install()
         half_built.complete(model)
@@ -63,6 +71,8 @@ class TensorFlowEngine:
         """How steps are run; decided by the model's own settings alone, so that a resumed run agrees."""
         if self._wanted_plan != "auto":
             return self._wanted_plan
+        if self._together is not None and not self.model.run_eagerly:
+            return "graph"  # XLA compiles no sums over processes
         if self.model.run_eagerly:
             return "eager"
         return "step" if self.model.jit_compile else "graph"
@@ -127,12 +137,17 @@ class TensorFlowEngine:
 
     def train(self, feed: AnyFeed, steps: int) -> Stride:
         self._state.put_trained()  # a hook may have used the averages
-        return self._loops[self._train_key](feed, steps)
+        self._of_all = self._together is not None
+        if self._together is None:
+            return self._loops[self._train_key](feed, steps)
+        with self._together.workers.losses_explained():
+            return self._together.of_stride(self._loops[self._train_key](feed, steps))
 
     def metrics_of_pass(self, last: Mapping[str, Any]) -> Mapping[str, Any]:
         if not has_own(self.model, "train_step", "test_step"):
             return last
-        of_model = as_floats(self.model.get_metrics_result())
+        together = self._together if self._of_all else None
+        of_model = as_floats(self.model.get_metrics_result()) if together is None else together.results
         if of_model.keys() != last.keys():
             return last
         if "loss" not in of_model or tracks_loss(self.model):
@@ -141,6 +156,7 @@ class TensorFlowEngine:
         return {**of_model, "loss": last["loss"]}
 
     def test(self, feed: AnyFeed, steps: int) -> Stride:
+        self._of_all = False
         return self._testing[feed](feed, steps)
 
     def added_metrics(self, feed: AnyFeed) -> Mapping[str, Any]:
@@ -181,9 +197,32 @@ class TensorFlowEngine:
 
     def write_state(self, state: State, *, source: str) -> None:
         self._state.write(state, source=source)
+        if self._together is not None:
+            self._together.forget()
 
     def write_weights(self, state: State) -> None:
         self._state.write_weights(state)
+
+    @contextlib.contextmanager
+    def joined(self) -> Iterator[None]:
+        if self._together is None:
+            yield
+            return
+        with self._together.workers.watched():
+            yield
+
+    def begin_together(self, step: int, data: str) -> None:
+        if self._together is None:
+            return
+        if self._together.begin(step, lambda: {"the data": data} | self._computation()):
+            check_rows(self.model, refuses=self._config.dependent_rows == "refuse")
+
+    def gather(self, numbers: Sequence[float]) -> np.ndarray[Any, Any]:
+        return np.array([numbers]) if self._together is None else self._together.workers.gather(numbers)
+
+    def synchronize(self) -> None:
+        if self._together is not None:
+            self._together.synchronize()
 
     def export(self, directory_base: str | Path, **options: Any) -> str:
         with numpy_calls.explained():
@@ -210,6 +249,7 @@ class TensorFlowEngine:
         if key in self._loops:
             return self._loops[key]
         trains = mode == ModeKeys.TRAIN
+        guards_loss = trains and self._together is None  # of several processes none may leave a stride alone
         step: Any = self._train_step(class_weight) if trains else self._test_step
         step = self._measured_step if metric_functions else step
         if self.plan == "eager":
@@ -217,9 +257,9 @@ class TensorFlowEngine:
         if metric_functions:
             self._loops[key] = MeasuringLoop(step, metric_functions, self._config, plan=self.plan)
         elif self.plan == "eager":
-            self._loops[key] = EagerLoop(step, guards_loss=trains)
+            self._loops[key] = EagerLoop(step, guards_loss=guards_loss)
         else:
-            self._loops[key] = CompiledLoop(step, jit=self.plan == "step", guards_loss=trains)
+            self._loops[key] = CompiledLoop(step, jit=self.plan == "step", guards_loss=guards_loss)
         return self._loops[key]
 
     def _rehearsed(self, step: Any, *, complete: bool) -> Any:
@@ -237,7 +277,7 @@ class TensorFlowEngine:
                 fitted = with_class_weight(fitted, class_weight, ports.outputs)
             return self.model.train_step(_as_given(fitted, batch))
 
-        return train_step
+        return train_step if self._together is None else self._together.shared(train_step)
 
     def _test_step(self, batch: Any) -> Any:
         return self.model.test_step(_as_given(self.ports.fit(batch), batch))
@@ -274,6 +314,15 @@ class TensorFlowEngine:
         else:
             build_for_training(self.model, None)
 
+    def _computation(self) -> dict[str, str]:
+        """Return hashes of what the model computes; empty ones of a model of which no copy can be made."""
+        try:
+            found = take_fingerprints(self.model, None)[0].fingerprint
+            hashes = found.inference.hash, found.training.hash
+        except BlueprintError:
+            hashes = "", ""
+        return dict(zip(("what the model answers", "what a step of training does"), hashes, strict=True))
+
     def _check_compiled(self, verb: str) -> None:
         if not self.model.compiled:
             raise NotCompiledError(
@@ -282,6 +331,13 @@ class TensorFlowEngine:
                 expected="an optimizer and a loss",
                 fix=f'estimator.model.compile(optimizer="adam", loss="mse"), then {verb} again',
             )
+
+
+def _together(config: RunConfig, model: Any, state: ModelState) -> Together | None:
+    task = task_of(config)
+    if len(task.trainers) < 2:
+        return None
+    return Together(Workers(task, float(config.session_creation_timeout_secs or _PATIENCE_SECS)), model, state)
 
 
 def _has_own_evaluation(model: Any) -> bool:

@@ -75,11 +75,11 @@ class ModelState:
         """
         self._trained, self._source, self._rehearsed = {}, source, set()
         variables = self.variables()
-        missing = [path for path in variables if path not in state and not _is_metric(path)]
+        missing = [path for path in variables if path not in state and not is_metric(path)]
         differing = [
             f"{path}: {state[path].shape} {state[path].dtype} for {tuple(variable.shape)} {variable.dtype.name}"
             for path, variable in variables.items()
-            if path in state and not _is_metric(path) and not _fits(state[path], variable)
+            if path in state and not is_metric(path) and not _fits(state[path], variable)
         ]
         if missing or differing:
             raise _mismatch(source, missing=missing, differing=differing, unknown=[])
@@ -111,9 +111,9 @@ class ModelState:
         differing = [
             f"{path}: {value.shape} {value.dtype} for {tuple(variables[path].shape)} {variables[path].dtype.name}"
             for path, value in built.items()
-            if not _fits(value, variables[path]) and not _is_metric(path)
+            if not _fits(value, variables[path]) and not is_metric(path)
         ]
-        left = [path for path in self._pending if path not in built and not _is_metric(path)]
+        left = [path for path in self._pending if path not in built and not is_metric(path)]
         if differing or (complete and left):
             raise _mismatch(self._source, missing=[], differing=differing, unknown=left)
         for path, value in built.items():
@@ -134,7 +134,7 @@ class ModelState:
         if not self._pending or complete in self._rehearsed:
             return
         before = self.read()
-        metrics = {path: value for path, value in self._pending.items() if _is_metric(path)}
+        metrics = {path: value for path, value in self._pending.items() if is_metric(path)}
         step()
         self._model.reset_metrics()
         self.write(before, source=self._source)
@@ -242,7 +242,8 @@ def _value(variable: Any) -> Any:
     return storage_of(variable) if isinstance(variable, keras.Variable) else variable
 
 
-def _is_metric(path: str) -> bool:
+def is_metric(path: str) -> bool:
+    """Return whether a path is that of what a metric counts."""
     return any(part in _METRICS for part in path.split("/"))
 
 

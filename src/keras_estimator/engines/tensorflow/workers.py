@@ -1,0 +1,284 @@
+"""The processes of a cluster that train one model together, joined by TensorFlow's collective operations.
+
+Each process has the whole model and its own share of every batch. They meet in sums over all of them (an
+all-reduce): of the gradients once in each step, and of a few numbers after each stride.
+Why this way, and not `strategy.run`: docs/decisions/0014-workers-are-joined-by-collectives.md
+
+The private parts of TensorFlow used here are those by which MultiWorkerMirroredStrategy joins a cluster:
+`configure_collective_ops`, `enable_collective_ops`, `check_collective_ops_peer_health` and
+`abort_collective_ops` of its context; tests/test_workers.py fails when they change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf.tensorflow_server_pb2 import ServerDef
+from tensorflow.python.eager import context as eager_context
+
+from keras_estimator.cluster import Task
+from keras_estimator.errors import ConfigError, WorkerLostError, WorkersDifferError
+
+_LOG = logging.getLogger("keras_estimator")
+_GROUP, _GROUP_OF_NUMBERS = 7100, 7200  # keys by which TensorFlow tells groups apart
+_KEY_OF_NUMBERS = 1_000_000  # and collectives; those of traced steps count from 1
+_keys = itertools.count(1)  # all processes trace the same steps in the same order
+_LONGEST_WAIT_SECS = 900.0  # for the others within a step: one may write a checkpoint, or export, meanwhile
+_LOOK_EVERY_SECS, _LOOKS_BEFORE_LOST, _LOOK_MS = 2.0, 3, 3000
+_SAY_EVERY_SECS = 10.0
+
+
+def join(task: Task) -> None:
+    """Let TensorFlow start as a member of the cluster of `task`; call it before the first tensor is made.
+
+    Nothing is started yet: TensorFlow does that with its first tensor, and waits for nobody.
+    """
+    ours = eager_context.context()
+    if _has_joined() or ours._context_handle is not None:  # noqa: SLF001 - there is no public way to ask
+        return  # a strategy of the user's was here first, or it is too late, which `Workers` says
+    kind, index = task.type, task.index
+    leader = f"/job:{task.trainers[0][0]}/replica:0/task:0"
+    ours.configure_collective_ops(collective_leader=leader, device_filters=(f"/job:{kind}/task:{index}",))
+    options = copy.deepcopy(ours.config)
+    options.experimental.collective_group_leader = leader
+    cluster = tf.train.ClusterSpec({name: list(addresses) for name, addresses in task.jobs if name != "evaluator"})
+    server = ServerDef(
+        cluster=cluster.as_cluster_def(),
+        job_name=kind,
+        task_index=index,
+        protocol="grpc",
+        default_session_config=options,
+    )
+    ours.enable_collective_ops(server)
+
+
+def _has_joined() -> bool:
+    return eager_context.context()._collective_ops_server_def is not None  # noqa: SLF001 - see above
+
+
+class Workers:
+    """The processes that train together, as one of them sees them.
+
+    Args:
+        task: What this process is.
+        patience_secs: How long to wait for the others to start.
+
+    Attributes:
+        names: One for each, the chief first.
+        index: The number of this process among them.
+
+    Raises:
+        ConfigError: TensorFlow had started before it could join the cluster.
+    """
+
+    def __init__(self, task: Task, patience_secs: float) -> None:
+        if not _has_joined():
+            raise _came_too_late()
+        self.names = [f"{kind} {index}" if kind == "worker" else kind for kind, index in task.trainers]
+        self.index = task.trainers.index((task.type, task.index))
+        self._devices = [f"/job:{kind}/replica:0/task:{index}" for kind, index in task.trainers]
+        self._patience_secs = patience_secs
+        self._token = tf.Variable(0.0, trainable=False)  # orders the collectives of this process
+        self._lost: set[str] = set()
+        self._sums: dict[int, Any] = {}
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+        return len(self.names)
+
+    def sum(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Return the sums over all processes, in the graph of a step: one message for each dtype.
+
+        Args:
+            tensors: The same in number, dtypes and shapes in every process.
+        """
+        sums: dict[int, tf.Tensor] = {}
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
+            flat = [tf.reshape(tensors[place], [-1]) for place in places]
+            together = self._sum(tf.concat(flat, 0), _GROUP, next(_keys))
+            parts = tf.split(together, [tf.size(each) for each in flat])
+            for place, part in zip(places, parts, strict=True):
+                sums[place] = tf.reshape(part, tf.shape(tensors[place]))
+                sums[place].set_shape(tensors[place].shape)
+        return [sums[place] for place in range(len(tensors))]
+
+    def gather(self, numbers: Sequence[float]) -> np.ndarray[Any, Any]:
+        """Return the numbers of all processes, one row for each; all have to call it, with as many.
+
+        Raises:
+            WorkerLostError: one of them is gone or does not answer.
+        """
+        rows = np.zeros((self.size, len(numbers)))
+        rows[self.index] = numbers
+        return self.total(rows.ravel()).reshape(rows.shape)
+
+    def total(self, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return the sums over all processes of a vector of float64; all have to call it, with as many.
+
+        Raises:
+            WorkerLostError: one of them is gone or does not answer.
+        """
+        size = len(numbers)
+        if size not in self._sums:
+            with tf.device("/cpu:0"):
+                add = tf.function(
+                    lambda own: self._sum(own, _GROUP_OF_NUMBERS, _KEY_OF_NUMBERS + size), autograph=False
+                )
+                self._sums[size] = add.get_concrete_function(tf.TensorSpec((size,), tf.float64))
+        with self.losses_explained():
+            return np.asarray(self._sums[size](tf.constant(numbers, tf.float64)))
+
+    def _sum(self, tensor: tf.Tensor, group: int, key: int) -> tf.Tensor:
+        return tf.raw_ops.CollectiveReduceV2(
+            input=tensor,
+            group_size=self.size,
+            group_key=group,
+            instance_key=key,
+            ordering_token=[self._token.handle],
+            merge_op="Add",
+            final_op="Id",
+            communication_hint="auto",
+            timeout_seconds=_LONGEST_WAIT_SECS,
+        )
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Wait until all are there, and then end what waits for one that is gone, within some ten seconds.
+
+        Raises:
+            WorkerLostError: one did not come in time.
+        """
+        self._wait_for_all()
+        over = threading.Event()
+        threading.Thread(target=self._watch, args=(over,), name="watch-workers", daemon=True).start()
+        try:
+            with self.losses_explained():
+                yield
+        finally:
+            over.set()
+
+    @contextlib.contextmanager
+    def losses_explained(self) -> Iterator[None]:
+        """Let what TensorFlow raises about another process say which it is."""
+        try:
+            yield
+        except (
+            tf.errors.UnavailableError,
+            tf.errors.DeadlineExceededError,
+            tf.errors.AbortedError,
+            tf.errors.CancelledError,
+            tf.errors.InternalError,
+            tf.errors.FailedPreconditionError,
+        ) as error:
+            if "ollective" not in str(error):
+                raise
+            gone = sorted(self._lost | self._gone())
+            raise WorkerLostError(
+                "the training cannot go on, as another process of the cluster is gone or does not answer",
+                found=", ".join(gone) or str(error).partition("\n")[0][:200],
+                expected=f"{self.size} processes that train: {', '.join(self.names)}",
+                fix="start all of them again: they go on from the newest checkpoint. `keras-estimator launch` does "
+                "so by itself",
+            ) from error
+
+    def _gone(self) -> set[str]:
+        """Return who is found to be silent; a process that has just ended may seem to answer for a moment."""
+        for _ in range(_LOOKS_BEFORE_LOST):
+            silent = self._silent(range(self.size))
+            if silent:
+                return set(silent)
+            time.sleep(1)
+        return set()
+
+    def _wait_for_all(self) -> None:
+        began = said = time.monotonic()
+        missing = self._silent(range(self.size))
+        while missing:
+            now = time.monotonic()
+            if now - began > self._patience_secs:
+                raise WorkerLostError(
+                    "the cluster is not whole",
+                    found=f"no answer from {', '.join(missing)} for {now - began:.0f} s",
+                    expected=f"{self.size} processes that train: {', '.join(self.names)}",
+                    fix="start them, with this cluster in TF_CONFIG; see their logs for why they ended; or wait "
+                    "longer: RunConfig(session_creation_timeout_secs=...)",
+                )
+            if now - said > _SAY_EVERY_SECS:
+                said = now
+                _LOG.info("waiting for %s since %.0f s", ", ".join(missing), now - began)
+            time.sleep(0.2)
+            missing = self._silent(range(self.size))
+
+    def _silent(self, places: Sequence[int]) -> list[str]:
+        """Return the names of those that do not answer now."""
+        ours = eager_context.context()
+        silent = []
+        for place in places:
+            if place == self.index:
+                continue
+            try:
+                ours.check_collective_ops_peer_health(self._devices[place], timeout_in_ms=_LOOK_MS)
+            except tf.errors.OpError:
+                silent.append(self.names[place])
+        return silent
+
+    def _watch(self, over: threading.Event) -> None:
+        looks = dict.fromkeys(self.names, 0)
+        while not over.wait(_LOOK_EVERY_SECS):
+            silent = self._silent(range(self.size))
+            for name in self.names:
+                looks[name] = looks[name] + 1 if name in silent else 0
+            self._lost = {name for name, count in looks.items() if count >= _LOOKS_BEFORE_LOST}
+            if self._lost and not over.is_set():
+                text = f"{', '.join(sorted(self._lost))} does not answer"
+                eager_context.context().abort_collective_ops(tf.errors.UNAVAILABLE, f"Collective ended: {text}")
+                return
+
+    def check_alike(self, parts: dict[str, str]) -> None:
+        """Compare what has to be the same everywhere; all have to call it, with the same parts.
+
+        Args:
+            parts: What it is, and a hash or a number as text.
+
+        Raises:
+            WorkersDifferError: one process has something else than the chief.
+        """
+        numbers = [
+            float(int.from_bytes(hashlib.sha256(value.encode()).digest()[:6], "big")) for value in parts.values()
+        ]
+        rows = self.gather(numbers)
+        differing = {
+            self.names[place]: [what for what, one, two in zip(parts, rows[0], row, strict=True) if one != two]
+            for place, row in enumerate(rows)
+            if (row != rows[0]).any()
+        }
+        if differing:
+            listed = "; ".join(f"{name}: {', '.join(whats)}" for name, whats in differing.items())
+            mine = ", ".join(f"{what} {value[:60]}" for what, value in parts.items() if what in listed)
+            raise WorkersDifferError(
+                "the processes of the cluster would not train the same model",
+                found=f"other than {self.names[0]} is at {listed}. {self.names[self.index]} has: {mine}",
+                expected="the same program, data, versions and model_dir for all",
+                fix="give every process the same script, arguments, environment and shared model_dir",
+            )
+
+
+def _came_too_late() -> ConfigError:
+    return ConfigError(
+        "TensorFlow had started before it could join the cluster",
+        found="TF_CONFIG names a cluster, and a tensor was made before keras_estimator was imported",
+        expected="`import keras_estimator` before the first tensor, dataset or model",
+        fix="move `import keras_estimator` to the top of the script, or start it by `keras-estimator run`",
+    )

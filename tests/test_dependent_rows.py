@@ -1,0 +1,108 @@
+"""A model in which rows of a batch depend on each other is not shared among processes without a word."""
+
+from __future__ import annotations
+
+import runpy
+import warnings
+from pathlib import Path
+
+import keras
+import pytest
+import tensorflow as tf
+from clusters import launch, said_by
+
+from keras_estimator import drop_in
+from keras_estimator.engines.tensorflow.dependent_rows import check_rows
+from keras_estimator.errors import EstimatorWarning, ModelError
+from keras_estimator.model import numpy_calls
+
+L = keras.layers
+EXAMPLE = Path(__file__).parent / "data" / "article" / "example_2.py"
+
+
+def of(*layers: keras.Layer) -> keras.Model:
+    return keras.Sequential([L.Input((4,)), L.Dense(3), *layers, L.Dense(1)])
+
+
+def over_the_batch(x: tf.Tensor) -> tf.Tensor:
+    return x - tf.reduce_mean(x)
+
+
+def over_all_rows(x: tf.Tensor) -> tf.Tensor:
+    sums = [tf.reduce_sum(x), tf.cast(tf.size(x), x.dtype)]
+    total, count = tf.distribute.get_replica_context().all_reduce("SUM", sums)
+    return x - total / count
+
+
+def test_the_second_example_of_the_article_is_refused_with_its_line_and_the_ways_out(tmp_path: Path):
+    drop_in.install(), numpy_calls.install()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Keras about the example, of ours about its NumPy
+        model = runpy.run_path(str(EXAMPLE))["estimator"].model
+    with pytest.raises(ModelError, match="rows of a batch depend on each other") as caught:
+        check_rows(model, refuses=True)
+    assert caught.value.found == "a reduction over the batch in `lambda` at example_2.py:4"
+    for way_out in ("axis=-1", "all_reduce", 'RunConfig(dependent_rows="share")'):
+        assert way_out in caught.value.fix
+
+
+def test_who_says_so_shares_them():
+    with pytest.warns(EstimatorWarning, match=r"`lambda` at test_dependent_rows.py:\d+: rows of a batch depend"):
+        check_rows(of(L.Lambda(over_the_batch)), refuses=False)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [L.Dropout(0.5)],
+        [L.LayerNormalization()],
+        [L.BatchNormalization(synchronized=True)],
+        [L.Lambda(over_all_rows)],
+        [L.UnitNormalization(), L.GaussianNoise(0.1)],
+    ],
+    ids=["dropout", "layer normalization", "synchronized", "over all rows", "noise"],
+)
+def test_rows_that_are_separate_or_summed_over_all_processes_pass(layers: list[keras.Layer]):
+    model = of(*layers)
+    before = model.get_weights()
+    check_rows(model, refuses=True)
+    assert all((one == other).all() for one, other in zip(before, model.get_weights(), strict=True))
+
+
+def test_normalization_by_the_rows_of_each_process_is_said():
+    with pytest.warns(EstimatorWarning, match=r"BatchNormalization\(synchronized=True\)"):
+        check_rows(of(L.BatchNormalization()), refuses=True)
+
+
+def test_a_layer_that_only_trains_so_is_refused_too():
+    class Whitened(L.Layer):
+        def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+            return x - tf.reduce_mean(x, axis=0) if training else x
+
+    with pytest.raises(ModelError, match="rows of a batch depend"):
+        check_rows(of(Whitened()), refuses=True)
+
+
+def test_a_model_that_cannot_be_probed_is_said():
+    class Two(keras.Model):
+        def train_step(self, batch: tf.Tensor) -> dict[str, float]:
+            return {"loss": 0.0}
+
+    with pytest.warns(EstimatorWarning, match="nobody can tell whether rows"):
+        check_rows(Two(), refuses=True)
+
+
+def test_the_processes_of_a_cluster_are_stopped_before_the_first_step(tmp_path: Path):
+    body = """
+    mean = L.Lambda(lambda x: x * tf.reduce_mean(x))
+    try:
+        estimator(dense(mean)).train(DATA, max_steps=3)
+    except ke.EstimatorError as error:
+        print(type(error).__name__, os.path.exists(sys.argv[1] + "/checkpoints"), flush=True)
+    estimator(dense(mean), dependent_rows="share").train(DATA, max_steps=3)
+    print("shared", flush=True)
+    """
+    done = launch(tmp_path, body)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in ("chief", "worker 0"):
+        assert said_by(name, done.stdout).split("\n") == ["ModelError False", "shared"]

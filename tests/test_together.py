@@ -1,0 +1,193 @@
+"""Processes that train together come to what one process comes to: at each step, and for every variable at the end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from clusters import command, launch, said_by
+
+pytestmark = pytest.mark.slow
+SCRIPT = Path(__file__).parent / "trained_together.py"
+QUICK = ("a_batch_of_one_row", "clipped_gradients", "masked_sequences")
+ALL = """
+    sgd_on_dense a_batch_of_one_row synchronized_normalization clipped_gradients clipped_values_and_decay
+    accumulated_gradients averaged_weights sample_weights mean_by_sample_weights summed_loss loss_of_one_number
+    class_weights regularized added_losses several_outputs masked_sequences raw_counter own_train_step scaled_loss
+    a_seeded_pipeline eagerly example_1_of_the_article example_2_of_the_article_over_all_rows example_3_of_the_article
+""".split()
+# Of three processes, those that two do not settle: shares that differ by one row, several sums in one step.
+OF_THREE = ("a_batch_of_one_row", "masked_sequences", "several_outputs")
+
+
+def alone(folder: Path, names: tuple[str, ...] | list[str]) -> None:
+    given = [sys.executable, str(SCRIPT), str(folder), *names]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+    subprocess.run(given, check=True, timeout=240, env=environment, capture_output=True)
+
+
+def together(folder: Path, names: tuple[str, ...] | list[str], workers: int) -> None:
+    given = command(SCRIPT, folder, *names, workers=workers)
+    done = subprocess.run(given, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def of(folder: Path, name: str, place: int) -> dict[str, Any]:
+    with np.load(folder / f"{name}-{place}.npz", allow_pickle=True) as saved:
+        return dict(saved)
+
+
+def compare(one: Path, several: Path, name: str, workers: int) -> None:
+    expected = of(one, name, 0)
+    results = [of(several, name, place) for place in range(workers)]
+    assert not (several / f"{name}-{workers}.npz").exists()
+    for result in results:
+        assert result.keys() == expected.keys()
+        for key, value in expected.items():
+            if "seed" in key:
+                continue
+            # In float64: what differs is only the order in which rows are added up.
+            np.testing.assert_allclose(result[key].astype(float), value.astype(float), 1e-8, 1e-9, err_msg=key)
+            if key.startswith("variable") and "metric" not in key and "tracker" not in key:
+                np.testing.assert_array_equal(result[key], results[0][key], err_msg=key)
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("quick")
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+    alone(folder / "one", QUICK)
+    together(folder / "two", QUICK, 2)
+    return folder
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_two_processes_train_as_one(quick: Path, name: str):
+    compare(quick / "one", quick / "two", name, 2)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    for name in ("one", "two", "three"):
+        (folder / name).mkdir()
+    alone(folder / "one", ALL)
+    together(folder / "two", [name for name in ALL if name not in QUICK], 2)
+    together(folder / "three", OF_THREE, 3)
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in QUICK])
+def test_two_processes_train_every_model_as_one(whole: Path, name: str):
+    compare(whole / "one", whole / "two", name, 2)
+
+
+@pytest.mark.parametrize("name", OF_THREE)
+def test_three_processes_train_as_one(whole: Path, name: str):
+    compare(whole / "one", whole / "three", name, 3)
+
+
+def test_each_process_draws_its_own_random_numbers_and_they_agree_on_statistics(tmp_path: Path):
+    done = launch(
+        tmp_path,
+        """
+        class Drawing(L.Layer):
+            def __init__(self):
+                super().__init__()
+                self.kept = tf.Variable(tf.zeros(20), trainable=False)
+                self.dropout = L.Dropout(0.5)
+            def call(self, x, training=False):
+                if training:
+                    self.kept.assign(self.dropout(tf.ones(20), training=True))
+                return x
+
+        class Showing(ke.Hook):
+            cadence = ke.Cadence(every_steps=1)
+            def after_steps(self, run):
+                if run.step == 3:
+                    print("drawn", "".join(str(int(value)) for value in drawing.kept.numpy()), flush=True)
+                    print("own", float(normalization.moving_mean[0]), flush=True)
+
+        drawing, normalization = Drawing(), L.BatchNormalization()
+        ours = estimator(dense(normalization, drawing))
+        ours.train(DATA, [Showing()], max_steps=5)
+        print("mean", float(normalization.moving_mean[0]), flush=True)
+        """,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = [said_by(name, done.stdout).split("\n") for name in ("chief", "worker 0")]
+    values = [dict(line.split() for line in lines if line.split()[0] in ("drawn", "own", "mean")) for lines in said]
+    assert values[0]["drawn"] != values[1]["drawn"]
+    assert set("".join(each["drawn"] for each in values)) == {"0", "2"}
+    assert values[0]["own"] != values[1]["own"]  # by rows of its own, until they are brought together
+    assert values[0]["mean"] == values[1]["mean"]
+    assert "normalizes by the rows of each process" in done.stderr
+
+
+def test_what_differs_is_named_before_the_first_step(tmp_path: Path):
+    done = launch(tmp_path, "estimator(dense(units=4 if IS_CHIEF else 5)).train(DATA, max_steps=5)")
+    assert done.returncode == 1
+    for name in ("chief", "worker 0"):
+        assert "WorkersDifferError" in said_by(name, done.stderr)
+        assert "other than chief is at worker 0: the variables of the model" in said_by(name, done.stderr)
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
+
+
+def test_data_that_differ_are_named_before_the_first_step(tmp_path: Path):
+    done = launch(tmp_path, "estimator(dense()).train((X + (not IS_CHIEF), Y), max_steps=5)")
+    assert done.returncode == 1
+    assert "other than chief is at worker 0: the data" in said_by("chief", done.stderr)
+
+
+def test_batches_that_are_drawn_in_another_order_are_noticed(tmp_path: Path):
+    body = """
+    rows = lambda: tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(200).batch(20).repeat()
+    estimator(dense()).train(rows, max_steps=5)
+    """
+    done = launch(tmp_path, body)
+    assert done.returncode == 1
+    assert "the processes read other batches from the same data" in done.stderr
+    assert "dataset.shuffle(1000, seed=1)" in done.stderr
+
+
+def test_weights_that_become_different_are_an_error(tmp_path: Path):
+    body = """
+    class Assigning(keras.Sequential):
+        def train_step(self, batch):
+            logs = super().train_step(batch)
+            self.layers[0].bias.assign_add(tf.reduce_mean(batch[0], axis=0))
+            return logs
+
+    made = Assigning([L.Input((4,)), L.Dense(4), L.Dense(1)])
+    made.compile("adam", "mse")
+    estimator(made).train(DATA, max_steps=5)
+    """
+    done = launch(tmp_path, body)
+    assert done.returncode == 1
+    assert "the weights of the processes have become different" in done.stderr
+    assert "found:    dense/bias" in said_by("chief", done.stderr)
+
+
+def test_counts_that_differ_are_said(tmp_path: Path):
+    body = """
+    class Counting(L.Layer):
+        def __init__(self):
+            super().__init__()
+            self.rows = tf.Variable(0, trainable=False)
+        def call(self, x, training=False):
+            if training:
+                self.rows.assign_add(tf.shape(x)[0])
+            return x
+
+    ours = estimator(dense(Counting()))
+    ours.train(ke.Arrays(X, Y, batch_size=21, epochs=None), max_steps=5)
+    """
+    done = launch(tmp_path, body)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "counting/rows have other values in other processes" in done.stderr.replace("some of ", "")
