@@ -124,16 +124,13 @@ class Estimator:
         """Train on from the newest checkpoint of `model_dir`, or from the model as it was given.
 
         Args:
-            input_fn: The data, or a callable that returns them: batches `(x, y[, sample_weight])`, first axis the batch.
+            input_fn: The data, or a callable that returns them: batches `(x, y)` or `(x, y, sample_weight)`.
             hooks: Called at their cadences.
             steps: Make this many steps more. None: until the data end or `max_steps`.
             max_steps: Train until this step in all; nothing happens if it was reached before.
             saving_listeners: Told before and after each checkpoint, as in tf.estimator.
             callbacks: `keras.callbacks.Callback`s, called as `fit` calls them.
             class_weight: Class number to weight, or output name to such a dict.
-
-        Returns:
-            This estimator.
 
         Raises:
             ConfigError: `steps` and `max_steps` are both given, or one is not positive.
@@ -142,7 +139,7 @@ class Estimator:
             EmptyInputError: the data have no batch.
             NonFiniteLossError: the loss became NaN or infinite.
             CheckpointMismatchError: `model_dir` holds another model.
-            WorkerLostError, WorkersDifferError: another process of the cluster is gone, or has something else.
+            WorkerLostError, WorkersDifferError: another process of the cluster is gone, or has another model.
         """
         check_steps(steps, max_steps)
         check_trains(self._config)
