@@ -13,7 +13,9 @@
     │   ├── CorruptCheckpointError          there is one, but its bytes are not what was written
     │   └── CheckpointMismatchError         it belongs to another model
     ├── ExportError (RuntimeError)          a model cannot be exported, or serves other numbers
-    └── BlueprintError (ValueError)         a model holds what no copy of it can have
+    ├── BlueprintError (ValueError)         a model holds what no copy of it can have
+    ├── WorkersDifferError (ValueError)     the processes of a cluster have different models, data or versions
+    └── WorkerLostError (RuntimeError)      one of them has ended, does not answer, or never came
 
 Every message has the same four parts: the problem in one line that is true without context,
 what was found, what was expected, and a fix: a call or a command to paste.
