@@ -35,10 +35,14 @@ def test_keras_divides_by_what_the_correction_assumes():
 
 
 def test_optimizers_update_through_apply_alone():
-    optimizers = [keras.optimizers.get(name) for name in ("sgd", "adam", "adamw", "lion", "ftrl", "muon", "rmsprop")]
+    kinds = [kind for kind in vars(keras.optimizers).values() if inspect.isclass(kind)]
     known = (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer)
-    owners = {next(base for base in type(each).__mro__ if "apply" in vars(base)) for each in optimizers}
-    assert {owner.__name__ for owner in owners} == {"BaseOptimizer"}
+    kinds = [kind for kind in kinds if issubclass(kind, known[0]) and kind is not known[1]]
+    assert len(kinds) > 10
+    owners = {next(base for base in kind.__mro__ if "apply" in vars(base)) for kind in kinds}
+    assert {owner.__name__ for owner in owners} - {"MultiOptimizer"} == {"BaseOptimizer"}
+    if several := getattr(keras.optimizers, "MultiOptimizer", None):  # Keras 3.12 has none
+        assert "opt.apply(" in inspect.getsource(several.apply)
     assert "apply" in vars(known[1])
     assert "self.apply(" in inspect.getsource(keras.optimizers.Optimizer.apply_gradients)
 
