@@ -122,7 +122,7 @@ def _agree(engine: Engine, run: Run) -> None:
     """Stop, and save, as soon as one of the processes that train together wants to."""
     wants = [run.stop_reason is not None, run.received_signal or 0, run.save_wanted]
     others = engine.gather(wants).max(axis=0)
-    run.received_signal = int(others[1]) or None
+    run.received_signal = run.received_signal or int(others[1]) or None  # one may have come meanwhile
     if others[0] and run.stop_reason is None:
         run.stop("another process of the cluster has stopped")
     if others[2]:
