@@ -54,8 +54,9 @@ def dense(**options: Any) -> keras.Model:
     return keras.Sequential([L.Input((8,)), *layers])
 
 
-def normalized() -> list[Any]:
-    return [L.Dense(8, use_bias=False), L.BatchNormalization(synchronized=True)]
+def normalized() -> keras.Model:
+    layers = [L.Dense(8, use_bias=False), L.BatchNormalization(synchronized=True), L.Dense(1)]
+    return keras.Sequential([L.Input((8,)), *layers])
 
 
 @model
@@ -67,18 +68,14 @@ def sgd_on_dense() -> Any:
 
 @model
 def a_batch_of_one_row() -> Any:
-    made = keras.Sequential(
-        [L.Input((8,)), L.Dense(8, use_bias=False), L.BatchNormalization(synchronized=True), L.Dense(1)]
-    )
+    made = normalized()
     made.compile(O.SGD(0.05), "mse", metrics=["mae"])
     return made, {"data": data(X[:91], Y[:91], batch_size=30)}  # 30, 30, 30, 1
 
 
 @model
 def synchronized_normalization() -> Any:
-    made = keras.Sequential(
-        [L.Input((8,)), L.Dense(8, use_bias=False), L.BatchNormalization(synchronized=True), L.Dense(1)]
-    )
+    made = normalized()
     made.compile(O.Adam(0.01), "mse", metrics=["mae"])
     return made, {"data": data()}
 

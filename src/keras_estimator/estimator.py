@@ -121,10 +121,11 @@ class Estimator:
         *,
         class_weight: Mapping[Any, Any] | None = None,
     ) -> Estimator:
-        """Train on from the newest checkpoint of `model_dir`, or from the model as it was given.
+        """Train on from the newest checkpoint of `model_dir`, or from the model as it was given; return this estimator.
 
         Args:
-            input_fn: The data, or a callable that returns them: batches `(x, y)` or `(x, y, sample_weight)`.
+            input_fn: The data, or a callable that returns them (see `inputs`): batches `(x, y)` or
+                `(x, y, sample_weight)`, the first axis of every array being the batch.
             hooks: Called at their cadences.
             steps: Make this many steps more. None: until the data end or `max_steps`.
             max_steps: Train until this step in all; nothing happens if it was reached before.

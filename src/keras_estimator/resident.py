@@ -23,7 +23,7 @@ from keras_estimator.errors import ConfigError, CorruptCheckpointError
 from keras_estimator.hooks.hook import Hook, Run
 from keras_estimator.hooks.hook_states import HookStates, take_arrays
 from keras_estimator.reading import Reader, Reading
-from keras_estimator.run_config import RunConfig
+from keras_estimator.run_config import RunConfig, writes
 
 _LOG = logging.getLogger("keras_estimator")
 # Whose training state a model holds: it may be converted more than once.
@@ -50,7 +50,7 @@ class Resident:
         self._checkpoints = Checkpoints(
             str(config.model_dir), config.keep_checkpoint_max, config.keep_checkpoint_every_n_hours
         )
-        self.writes = config.task_type != "worker" or not config.cluster_spec
+        self.writes = writes(config)
         self._token = object()
         self._run_under_way: Run | None = None
         self._held: Checkpoint | None = None

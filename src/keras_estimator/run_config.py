@@ -211,6 +211,11 @@ def task_of(config: RunConfig) -> Task:
     return config._task  # noqa: SLF001 - of this module; no argument of RunConfig, so no attribute for users
 
 
+def writes(config: RunConfig) -> bool:
+    """Return whether this process writes to the model_dir: a worker of a cluster leaves that to the chief."""
+    return config.task_type != "worker" or not config.cluster_spec
+
+
 def check_trains(config: RunConfig) -> None:
     """Check that this process is one that trains: alone, or as chief or worker of a cluster.
 

@@ -13,7 +13,7 @@ from keras_estimator.hooks.progress import ProgressBar
 from keras_estimator.hooks.reporting import MetricsLogger, SummaryWriter
 from keras_estimator.hooks.saving import CheckpointSaver
 from keras_estimator.hooks.stopping import NanGuard
-from keras_estimator.run_config import RunConfig
+from keras_estimator.run_config import RunConfig, writes
 
 
 def training_hooks(
@@ -31,20 +31,20 @@ def training_hooks(
         ConfigError: one of `hooks` is no hook, or there are listeners and nothing saves.
     """
     _check(hooks)
-    writes = config.task_type != "worker" or not config.cluster_spec
-    chosen: list[Hook] = [KerasCallbacks(callbacks if writes else without_writers(callbacks))] if callbacks else []
+    is_writer = writes(config)
+    chosen: list[Hook] = [KerasCallbacks(callbacks if is_writer else without_writers(callbacks))] if callbacks else []
     chosen += hooks
     if not any(isinstance(hook, NanGuard) for hook in hooks):
         chosen.append(NanGuard())  # after those who may have stopped the run for that reason by then
     # All processes of a cluster have as many hooks, so that they can agree on which are due.
     if config.log_step_count_steps:
-        chosen.append(MetricsLogger(config.log_step_count_steps) if writes else Hook())
+        chosen.append(MetricsLogger(config.log_step_count_steps) if is_writer else Hook())
     if config.save_summary_steps:
         folder = Path(str(config.model_dir)) / "train"
-        chosen.append(SummaryWriter(folder, config.save_summary_steps) if writes else Hook())
-    chosen.append(ProgressBar(config.progress) if writes else Hook())
+        chosen.append(SummaryWriter(folder, config.save_summary_steps) if is_writer else Hook())
+    chosen.append(ProgressBar(config.progress) if is_writer else Hook())
     saver = next((hook for hook in hooks if isinstance(hook, CheckpointSaver)), None)
-    listeners = listeners if writes else ()
+    listeners = listeners if is_writer else ()
     if saver is not None:
         saver.listeners.extend(listener for listener in listeners if listener not in saver.listeners)
         chosen.remove(saver)

@@ -196,7 +196,7 @@ class Workers:
     def _gone(self) -> set[str]:
         """Return who is found to be silent; a process that has just ended may seem to answer for a moment."""
         for _ in range(_LOOKS_BEFORE_LOST):
-            silent = self._silent(range(self.size))
+            silent = self._silent()
             if silent:
                 return set(silent)
             time.sleep(1)
@@ -204,7 +204,7 @@ class Workers:
 
     def _wait_for_all(self) -> None:
         began = said = time.monotonic()
-        missing = self._silent(range(self.size))
+        missing = self._silent()
         while missing:
             now = time.monotonic()
             if now - began > self._patience_secs:
@@ -219,25 +219,25 @@ class Workers:
                 said = now
                 _LOG.info("waiting for %s since %.0f s", ", ".join(missing), now - began)
             time.sleep(0.2)
-            missing = self._silent(range(self.size))
+            missing = self._silent()
 
-    def _silent(self, places: Sequence[int]) -> list[str]:
+    def _silent(self) -> list[str]:
         """Return the names of those that do not answer now."""
         ours = eager_context.context()
         silent = []
-        for place in places:
-            if place == self.index:
+        for name, device in zip(self.names, self._devices, strict=True):
+            if name == self.names[self.index]:
                 continue
             try:
-                ours.check_collective_ops_peer_health(self._devices[place], timeout_in_ms=_LOOK_MS)
+                ours.check_collective_ops_peer_health(device, timeout_in_ms=_LOOK_MS)
             except tf.errors.OpError:
-                silent.append(self.names[place])
+                silent.append(name)
         return silent
 
     def _watch(self, over: threading.Event) -> None:
         looks = dict.fromkeys(self.names, 0)
         while not over.wait(_LOOK_EVERY_SECS):
-            silent = self._silent(range(self.size))
+            silent = self._silent()
             for name in self.names:
                 looks[name] = looks[name] + 1 if name in silent else 0
             self._lost = {name for name, count in looks.items() if count >= _LOOKS_BEFORE_LOST}
