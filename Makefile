@@ -32,9 +32,10 @@ check: lint test ## What a change must pass: lint and test
 wheel: $(READY) ## Build the wheel, install it alone elsewhere and run the README's first snippet on it
 	$(BIN)/python -m pytest -m wheel
 
-bench: $(READY) ## Measure the speed against Keras and the original, and what copies cost
+bench: $(READY) ## Measure the speed against Keras and the original, what copies cost, and two processes against one
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.copies
+	$(BIN)/python -m bench.scaling
 
 lock: $(READY) ## Write both lock files anew from pyproject.toml: the newest versions, and the oldest of Keras
 	$(LOCK) --output-file requirements-dev.lock

@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,19 +49,21 @@ class Worker:
     Args:
         name: The contender.
         workload: What it trains.
-        python: The interpreter of its environment.
+        command: What it runs; the interpreter is that of its environment.
         log: Where it writes what is not an answer.
+        settings: Environment variables of its own.
     """
 
-    def __init__(self, name: str, workload: Workload, python: Path, log: IO[str]) -> None:
+    def __init__(
+        self, name: str, workload: Workload, command: Sequence[str], log: IO[str], settings: Mapping[str, str]
+    ) -> None:
         self.name = name
         self.workload = workload
         self._log = log
         # All contenders run on the processor: TensorFlow 2.15 would not find today's CUDA.
-        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-        command = [str(python), "-m", "bench.worker", name, workload.name]
+        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"} | settings
         self._process: Any = subprocess.Popen(
-            command,
+            list(command),
             cwd=_ROOT,
             env=environment,
             stdin=subprocess.PIPE,
@@ -77,9 +79,13 @@ class Worker:
         Raises:
             WorkerError: the worker failed or ended.
         """
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(request) + "\n")
+        self.send(**request)
         return self.answer()
+
+    def send(self, **request: Any) -> None:
+        """Send a request; `answer` waits for what comes of it."""
+        with contextlib.suppress(BrokenPipeError):  # `answer` says why
+            self._process.stdin.write(json.dumps(request) + "\n")
 
     def answer(self) -> dict[str, Any]:
         """Wait for the next answer.
@@ -143,7 +149,8 @@ def _workers(workload: Workload, pythons: dict[str, Path]) -> Iterator[list[Work
     try:
         for name, python in pythons.items():
             log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - `Worker.close` closes it
-            started.append(Worker(name, workload, python, log))
+            command = [str(python), "-m", "bench.worker", name, workload.name]
+            started.append(Worker(name, workload, command, log, {}))
         yield list(started)
     finally:
         for worker in started:

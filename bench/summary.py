@@ -70,9 +70,9 @@ def _contender(results: dict[str, Any]) -> dict[str, Any]:
     calls = results["calls"]
     return {
         "versions": results["versions"],
-        STEPS: _spread([turn["steps"] / turn["inside"] for turn in rounds]),
-        WHOLE_CALLS: _spread([turn["steps"] / turn["wall"] for turn in rounds]),
-        "train_call_overhead_ms": _spread([(turn["wall"] - turn["inside"]) / turn["calls"] * 1000 for turn in rounds]),
+        STEPS: spread([turn["steps"] / turn["inside"] for turn in rounds]),
+        WHOLE_CALLS: spread([turn["steps"] / turn["wall"] for turn in rounds]),
+        "train_call_overhead_ms": spread([(turn["wall"] - turn["inside"]) / turn["calls"] * 1000 for turn in rounds]),
         "first_call_seconds": results["first_call_secs"],
         "calls": {what: _call([turn[what] for turn in calls]) for what in calls[0] if calls[0][what]["seconds"]},
         "peak_memory_mib": results["peak_mib"],
@@ -83,13 +83,14 @@ def _call(turns: list[dict[str, list[float]]]) -> dict[str, Any]:
     """Compare the calls of each turn with the forward passes that were timed between them."""
     medians = [(statistics.median(turn["seconds"]), statistics.median(turn["forward"])) for turn in turns]
     return {
-        "ms": _spread([seconds * 1000 for seconds, _ in medians]),
-        "overhead_ms": _spread([(seconds - forward) * 1000 for seconds, forward in medians]),
-        "by_forward_passes": _spread([seconds / forward for seconds, forward in medians]),
+        "ms": spread([seconds * 1000 for seconds, _ in medians]),
+        "overhead_ms": spread([(seconds - forward) * 1000 for seconds, forward in medians]),
+        "by_forward_passes": spread([seconds / forward for seconds, forward in medians]),
     }
 
 
-def _spread(values: list[float]) -> dict[str, Any]:
+def spread(values: list[float]) -> dict[str, Any]:
+    """Return the median of what the rounds gave, with the least and the greatest."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "rounds": values}
 
 
@@ -105,17 +106,18 @@ def _ratios(contenders: dict[str, Any]) -> dict[str, Any]:
     for title, peer in peers.items():
         ours = ran.get(OURS_ARRAYS if title.endswith("-arrays") else OURS)
         if ours is not None:
-            ratios[title] = {measure: _ratio(ours[measure], ran[peer][measure]) for measure in (STEPS, WHOLE_CALLS)}
+            ratios[title] = {measure: ratio(ours[measure], ran[peer][measure]) for measure in (STEPS, WHOLE_CALLS)}
             if "evaluate" in ran[peer]["calls"]:
                 times = (contender["calls"]["evaluate"]["ms"] for contender in (ran[peer], ours))
-                ratios[title][EVALUATE_SPEED] = _ratio(*times)
+                ratios[title][EVALUATE_SPEED] = ratio(*times)
     if OURS in ran:
         ratios[FORWARD_PASSES] = {EVALUATE_COST: ran[OURS]["calls"]["evaluate"]["by_forward_passes"]}
     return ratios
 
 
-def _ratio(above: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
-    return _spread([a / b for a, b in zip(above["rounds"], below["rounds"], strict=True)])
+def ratio(above: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
+    """Divide two results of `spread` round by round."""
+    return spread([a / b for a, b in zip(above["rounds"], below["rounds"], strict=True)])
 
 
 def targets(workloads: dict[str, Any]) -> list[dict[str, Any]]:
@@ -126,8 +128,8 @@ def targets(workloads: dict[str, Any]) -> list[dict[str, Any]]:
     """
     judged = []
     for target in TARGETS:
-        ratio = workloads.get(target.workload, {}).get("ratios", {}).get(target.peer)
-        if ratio is not None:
-            reached = ratio[target.what]["median"]
+        reached_by = workloads.get(target.workload, {}).get("ratios", {}).get(target.peer)
+        if reached_by is not None:
+            reached = reached_by[target.what]["median"]
             judged.append(dataclasses.asdict(target) | {"reached": reached, "met": target.is_met(reached)})
     return judged

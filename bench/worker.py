@@ -72,23 +72,31 @@ def _memory(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
 _ANSWERS = {"train": _train, "call": _call, "memory": _memory}
 
 
-def main() -> None:
-    """Prepare the contender, then answer until the requests end."""
+def answer(prepare: Callable[[], tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, Any]]]]) -> None:
+    """Prepare what is measured, then answer until the requests end.
+
+    Args:
+        prepare: Returns the first answer, and what answers a request.
+    """
     # What libraries print must not get between the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        contender = CONTENDERS[sys.argv[1]](WORKLOADS[sys.argv[2]])
-        versions = {name: importlib.import_module(name).__version__ for name in ("tensorflow", "keras")}
-        print(json.dumps({"versions": versions}), file=answers)
+        first, respond = prepare()
+        print(json.dumps(first), file=answers)
         for line in sys.stdin:
-            request = json.loads(line)
-            print(json.dumps(_ANSWERS[request["do"]](contender, request)), file=answers)
+            print(json.dumps(respond(json.loads(line))), file=answers)
     except Exception:  # noqa: BLE001 - whatever it is, the other process reports it
         error = traceback.format_exc()
         print(error, file=sys.stderr)
         print(json.dumps({"error": error}), file=answers)
 
 
+def _contender() -> tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, Any]]]:
+    contender = CONTENDERS[sys.argv[1]](WORKLOADS[sys.argv[2]])
+    versions = {name: importlib.import_module(name).__version__ for name in ("tensorflow", "keras")}
+    return {"versions": versions}, lambda request: _ANSWERS[request["do"]](contender, request)
+
+
 if __name__ == "__main__":
-    main()
+    answer(_contender)

@@ -31,16 +31,19 @@ def estimator(model, **options):
 """
 
 
-def command(script: Path, *args: object, workers: int = 2, restarts: int = 0) -> list[str]:
+def command(script: Path, *args: object, workers: int = 2, ps: int = 0, restarts: int = 0) -> list[str]:
     """Return the command line that launches a script."""
-    return [*LAUNCH, "--workers", str(workers), "--restarts", str(restarts), str(script), *map(str, args)]
+    numbers = {"--workers": workers, "--ps": ps, "--restarts": restarts}
+    return [*LAUNCH, *(str(each) for pair in numbers.items() for each in pair), str(script), *map(str, args)]
 
 
-def launch(folder: Path, body: str, *, workers: int = 2, timeout: float = 150) -> subprocess.CompletedProcess[str]:
+def launch(
+    folder: Path, body: str, *, workers: int = 2, ps: int = 0, timeout: float = 150
+) -> subprocess.CompletedProcess[str]:
     """Write a script below `folder`, run it to its end, and return what came of it; its model_dir is folder/run."""
     script = folder / "script.py"
     script.write_text(START + textwrap.dedent(body))
-    given = command(script, folder / "run", workers=workers)
+    given = command(script, folder / "run", workers=workers, ps=ps)
     return subprocess.run(given, capture_output=True, text=True, timeout=timeout, check=False)
 
 

@@ -6,7 +6,9 @@ import gc
 import os
 import random
 import sys
+from collections.abc import Iterator
 
+import lean_processes
 import numpy as np
 import pytest
 
@@ -17,13 +19,28 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # Models and graphs are cycles by the hundred thousand; looking for garbage among them costs a test run minutes.
 gc.set_threshold(50_000, 10, 10)
 # Each of these runs for minutes on one processor, so that the last one to begin would keep the others waiting.
-LONGEST = ["test_pickled_graph", "test_contract", "test_blueprint", "test_keras_applications", "test_parity"]
+LONGEST = [
+    "test_zoo_on_two_devices",
+    "test_pickled_graph",
+    "test_contract",
+    "test_blueprint",
+    "test_keras_applications",
+    "test_parity",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest; `--no-loadscope-reorder` keeps that order between processes."""
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+
+
+@pytest.fixture(scope="module")
+def lean_imports() -> Iterator[None]:
+    """Let the processes that a test file starts import Keras in half the time: pytest.mark.usefixtures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", lean_processes.environment()["PYTHONPATH"])
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import lean_processes
 import pytest
 
 _ROOT = Path(__file__).parent.parent
@@ -94,3 +95,35 @@ def test_the_cost_of_copies_is_measured_beside_those_of_keras(tmp_path):
     assert ours | peers <= measured["seconds"].keys()
     assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in measured["seconds"].values())
     assert "clone_model + set_weights" in done.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_are_measured_against_one_on_a_core_each(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "bench.scaling",
+        "--models",
+        "mlp",
+        "--rounds",
+        "2",
+        "--quick",
+        "--out",
+        str(tmp_path),
+    ]
+    environment = lean_processes.environment()
+    done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    measured = json.loads((tmp_path / "scaling.json").read_text())["mlp"]
+    rates = measured["steps_per_second"]
+    assert set(rates) == {"one", "side by side", "together"}
+    assert all(len(rate["rounds"]) == 2 and 0 < rate["min"] <= rate["max"] for rate in rates.values())
+    assert len({tuple(rate["rounds"]) for rate in rates.values()}) == 3
+    for name, of_both in measured["ratios"].items():
+        above, below = (rates[way]["rounds"] for way in name.split(" / "))
+        assert of_both["rounds"] == pytest.approx([a / b for a, b in zip(above, below, strict=True)])
+    shares = measured["share_of_training_together"]["rounds"]
+    assert shares == pytest.approx([1 - each for each in measured["ratios"]["together / side by side"]["rounds"]])
+    # The steps have these sums in them, and more; other things that run here may slow either down.
+    assert 0 < measured["ms_per_sum"]["min"] < 1000 / rates["together"]["min"] * 3
+    assert "together" in done.stdout

@@ -40,7 +40,7 @@ def test_the_second_example_of_the_article_is_refused_with_its_line_and_the_ways
         warnings.simplefilter("ignore")  # of Keras about the example, of ours about its NumPy
         model = runpy.run_path(str(EXAMPLE))["estimator"].model
     with pytest.raises(ModelError, match="rows of a batch depend on each other") as caught:
-        check_rows(model, refuses=True)
+        check_rows(model, None, refuses=True)
     assert caught.value.found == "a reduction over the batch in `lambda` at example_2.py:4"
     for way_out in ("axis=-1", "all_reduce", 'RunConfig(dependent_rows="share")'):
         assert way_out in caught.value.fix
@@ -48,7 +48,7 @@ def test_the_second_example_of_the_article_is_refused_with_its_line_and_the_ways
 
 def test_who_says_so_shares_them():
     with pytest.warns(EstimatorWarning, match=r"`lambda` at test_dependent_rows.py:\d+: rows of a batch depend"):
-        check_rows(of(L.Lambda(over_the_batch)), refuses=False)
+        check_rows(of(L.Lambda(over_the_batch)), None, refuses=False)
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,13 @@ def test_who_says_so_shares_them():
 def test_rows_that_are_separate_or_summed_over_all_processes_pass(layers: list[keras.Layer]):
     model = of(*layers)
     before = model.get_weights()
-    check_rows(model, refuses=True)
+    check_rows(model, None, refuses=True)
     assert all((one == other).all() for one, other in zip(before, model.get_weights(), strict=True))
 
 
 def test_normalization_by_the_rows_of_each_process_is_said():
     with pytest.warns(EstimatorWarning, match=r"BatchNormalization\(synchronized=True\)"):
-        check_rows(of(L.BatchNormalization()), refuses=True)
+        check_rows(of(L.BatchNormalization()), None, refuses=True)
 
 
 def test_a_layer_that_only_trains_so_is_refused_too():
@@ -80,7 +80,58 @@ def test_a_layer_that_only_trains_so_is_refused_too():
             return x - tf.reduce_mean(x, axis=0) if training else x
 
     with pytest.raises(ModelError, match="rows of a batch depend"):
-        check_rows(of(Whitened()), refuses=True)
+        check_rows(of(Whitened()), None, refuses=True)
+
+
+class Balanced(L.Layer):
+    """Asks for inputs of mean zero, over the whole batch."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        self.add_loss(tf.reduce_sum(tf.reduce_mean(x, axis=0) ** 2))
+        return x
+
+
+def contrasted(y: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
+    """Each row against all others of the batch."""
+    del y
+    return keras.losses.sparse_categorical_crossentropy(
+        tf.range(tf.shape(predicted)[0]), predicted @ tf.transpose(predicted), from_logits=True
+    )
+
+
+SPEC = (tf.TensorSpec((None, 4)), tf.TensorSpec((None, 1)), tf.TensorSpec((None,)))
+
+
+@pytest.mark.parametrize("loss", ["mse", contrasted], ids=["added", "contrasted"])
+def test_a_loss_in_which_rows_depend_on_each_other_is_refused(loss: object):
+    model = of(*([Balanced()] if loss == "mse" else []), L.Dropout(0.5))
+    model.compile("adam", loss)
+    with pytest.raises(ModelError, match="rows of a batch depend") as caught:
+        check_rows(model, SPEC, refuses=True)
+    assert caught.value.found == "a reduction over the batch in its losses"
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
+def test_losses_that_are_weighed_by_anything_pass(reduction: str):
+    model = of(L.Dense(3, kernel_regularizer="l2", activity_regularizer="l2"), L.Dropout(0.5))
+    model.compile("adam", keras.losses.MeanSquaredError(reduction=reduction))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_rows(model, SPEC, refuses=True)
+
+
+def test_random_numbers_in_inference_are_no_dependence():
+    class Sampled(L.Layer):
+        def __init__(self):
+            super().__init__()
+            self.generator = keras.random.SeedGenerator(3)
+
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            return x + keras.random.normal(tf.shape(x), seed=self.generator)
+
+    model = of(Sampled())
+    model.compile("adam", "mse")
+    check_rows(model, SPEC, refuses=True)
 
 
 def test_a_model_that_cannot_be_probed_is_said():
@@ -89,7 +140,7 @@ def test_a_model_that_cannot_be_probed_is_said():
             return {"loss": 0.0}
 
     with pytest.warns(EstimatorWarning, match="nobody can tell whether rows"):
-        check_rows(Two(), refuses=True)
+        check_rows(Two(), None, refuses=True)
 
 
 def test_the_processes_of_a_cluster_are_stopped_before_the_first_step(tmp_path: Path):

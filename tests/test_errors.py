@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import pickle
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,57 @@ def test_a_problem_is_one_line_in_lower_case_without_full_stop(place: str, probl
     assert not problem.endswith((".", "!", "?")), place
     first = re.split(r"\W", problem, maxsplit=1)[0]
     assert not first.istitle() or first in PROPER_NAMES, place
+
+
+RAISING = """
+import sys
+{before}
+from keras_estimator import errors
+errors.end_with_own_status()
+{after}
+def raising(name):
+    raise getattr(errors, name)("one is gone", found="a", expected="b", fix="c")
+{how}
+"""
+
+
+def ended(how: str, *flags: str, before: str = "", after: str = "", **options: str) -> tuple[int, str]:
+    program = RAISING.format(how=how, before=before, after=after)
+    command = [sys.executable, *flags, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [
+        ("raising('WorkerLostError')", 75),
+        ("raising('WorkersDifferError')", 1),
+        ("raise ValueError('one is gone')", 1),
+        ("sys.exit(3)", 3),
+        ("try: raising('WorkerLostError')\nexcept errors.EstimatorError: print('caught')", 0),
+        ("try: raising('WorkerLostError')\nexcept errors.EstimatorError as e: raise OSError('one is gone') from e", 1),
+    ],
+)
+def test_an_error_that_nobody_catches_ends_the_process_with_its_status_after_the_traceback(how: str, status: int):
+    found, said = ended(how, after="import atexit; atexit.register(print, 'exit functions ran')")
+    assert found == status, said
+    assert ("Traceback" in said and "Error: one is gone" in said) == (status in (1, 75))
+    assert said.count("exit functions ran") == 1
+    assert "Error in sys.excepthook" not in said
+
+
+def test_an_excepthook_of_the_program_is_called_as_well():
+    hook = "sys.excepthook = lambda *_: print('my own')"
+    assert ended("raising('WorkerLostError')", before=hook) == (75, "my own\n")
+    assert ended("raising('WorkerLostError')", after=hook) == (1, "my own\n")  # it replaces ours
+
+
+def test_a_person_at_a_prompt_stays_there():
+    status, said = ended(
+        "raising('WorkerLostError')", "-i", input="print('still ' + 'here')\nraising('WorkerLostError')\n1 + 41\n"
+    )
+    assert status == 0, said
+    assert said.count("one is gone") == 2
+    assert "still here" in said
+    assert "42" in said

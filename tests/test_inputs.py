@@ -9,13 +9,15 @@ import pandas as pd
 import pytest
 
 import keras_estimator as ke
-from keras_estimator.inputs import Frame, as_source, batches_per_pass, call_input_fn, identity, match_names
+from keras_estimator.input_functions import InputContext, call_input_fn
+from keras_estimator.inputs import Frame, as_source, batches_per_pass, identity, match_names
 
 X, Y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
 
 
 def call(input_fn):
-    return call_input_fn(input_fn, mode=ke.ModeKeys.TRAIN, params={"rate": 0.5}, config="the config")
+    given = {"mode": ke.ModeKeys.TRAIN, "params": {"rate": 0.5}, "config": "the config"}
+    return call_input_fn(input_fn, {**given, "input_context": InputContext()})
 
 
 def source(data, mode=ke.ModeKeys.TRAIN, *, has_steps=True):

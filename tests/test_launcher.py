@@ -59,8 +59,9 @@ CHIEF, WORKER = Member("chief"), Member("worker", 1)
         ([(CHIEF, 1, 1.0), (WORKER, 1, 1.0), (CHIEF, 1, 1.0)], "chief ended with status 1: restart 3 of 3"),
         ([(CHIEF, 1, 1.0), (CHIEF, 1, 40.0), (CHIEF, 1, 1.0)], "chief ended with status 1: restart 3 of 3"),
         ([(CHIEF, 2, 40.0)], "chief ended with status 2: no restart, as the command line is wrong"),
+        ([(CHIEF, 75, 1.0)] * 3, "chief ended with status 75 (it lost another process): restart 3 of 3"),
     ],
-    ids=["used", "signals", "same-error", "other-process", "lived-between", "misuse"],
+    ids=["used", "signals", "same-error", "other-process", "lived-between", "misuse", "lost"],
 )
 def test_a_restart_is_given_while_it_may_help(crashes: list[tuple[Member, int, float]], last_line: str):
     restarts = Restarts(3, soon_secs=30)

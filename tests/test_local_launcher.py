@@ -152,8 +152,35 @@ def test_restarts_have_an_end_and_the_status_is_of_who_died_first(
     assert ours.status() == status, ours.shown()
     assert len(ours.noted("starts.worker0")) == len(ours.noted("starts.chief0")) == num_starts
     assert len(ours.noted("starts.evaluator0")) == 1
-    assert ours.lines("launch", "err")[-1].endswith(f"no restart, as {why}")
+    assert ours.lines("launch", "err")[-2].endswith(f"no restart, as {why}")
+    assert ours.lines("launch", "err")[-1] == "the others: chief was killed by SIGTERM"
     assert ours.survivors() == []
+
+
+@pytest.mark.parametrize(("number", "status"), [("SIGKILL", 137), ("SIGSTOP", 75)])
+def test_who_ended_only_for_the_loss_of_another_is_not_to_blame_if_there_is_another(
+    number: str, status: int, launch: Launch
+):
+    ours = launch(
+        f"""
+        if role == "worker":
+            os.kill(os.getpid(), signal.{number})
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as one that is waiting in TensorFlow
+        until(lambda: there("starts.worker0"))
+        until(lambda: Path(f"/proc/{{there('starts.worker0')[0]}}/stat").read_text().split()[2] in "ZT")
+        time.sleep({0.0 if number == "SIGSTOP" else 0.3})
+        sys.exit(75)
+        """,
+        0,
+        num_workers=2,
+        save_secs=1.0,
+    )
+    assert ours.status() == status, ours.shown()
+    lost, killed = "chief ended with status 75 (it lost another process)", "worker 0 was killed by SIGKILL"
+    first, other = (killed, lost) if number == "SIGKILL" else (lost, killed)
+    said = ours.lines("launch", "err")
+    assert said[1] == f"{first}: no restart, as 0 of 0 restarts are used"
+    assert said[-1] == f"the others: {other}"
 
 
 def test_a_chief_that_is_done_when_another_crashes_needs_no_restart(launch: Launch):

@@ -15,7 +15,7 @@ import pytest
 
 from keras_estimator import run_config
 from keras_estimator.errors import ConfigError, EstimatorWarning
-from keras_estimator.run_config import ModeKeys, RunConfig, check_trains
+from keras_estimator.run_config import ModeKeys, RunConfig, check_trains, strategy_of
 
 # tensorflow_estimator 2.15, in this order; the two clocks had a default that stands for "every 600 s".
 ARGUMENTS_OF_THE_ORIGINAL = {
@@ -120,7 +120,7 @@ def test_a_value_that_cannot_be_used_is_refused_with_one_that_can(name: str, val
 
 
 @pytest.mark.parametrize("name", ["train_distribute", "eval_distribute", "experimental_distribute"])
-@pytest.mark.parametrize("strategy", [object(), "mirrored"])
+@pytest.mark.parametrize("strategy", [object(), "mirrors"])
 def test_a_strategy_that_is_not_there_is_refused(name: str, strategy: object):
     with pytest.raises(ConfigError, match="cannot distribute like this") as caught:
         RunConfig(**{name: strategy})
@@ -128,8 +128,17 @@ def test_a_strategy_that_is_not_there_is_refused(name: str, strategy: object):
     assert name in caught.value.found
 
 
-def test_what_a_cluster_does_anyway_may_be_said():
-    assert RunConfig(train_distribute="multi_worker_mirrored").train_distribute == "multi_worker_mirrored"
+@pytest.mark.parametrize("name", ["train_distribute", "eval_distribute"])
+def test_strategies_are_taken_by_name_and_as_they_are(name: str):
+    for kind in ("mirrored", "multi_worker_mirrored", "parameter_server", "central_storage", "one_device"):
+        assert strategy_of(getattr(RunConfig(**{name: kind}), name)) == (kind, None)
+    distribute = pytest.importorskip("tensorflow").distribute
+    for kind, strategy in (
+        ("mirrored", distribute.MirroredStrategy(["/cpu:0"])),
+        ("one_device", distribute.OneDeviceStrategy("/cpu:0")),
+        ("central_storage", distribute.experimental.CentralStorageStrategy(["/cpu:0"])),
+    ):
+        assert strategy_of(getattr(RunConfig(**{name: strategy}), name)) == (kind, strategy)
 
 
 @pytest.mark.parametrize(("name", "value"), WITHOUT_MEANING.items())
@@ -291,12 +300,25 @@ def test_a_chief_and_its_workers_train(monkeypatch: pytest.MonkeyPatch, kind: st
 
 
 @pytest.mark.parametrize("kind", ["chief", "worker", "ps"])
-def test_parameter_servers_are_refused(monkeypatch: pytest.MonkeyPatch, kind: str):
+@pytest.mark.parametrize("strategy", [None, "parameter_server"])
+def test_parameter_servers_take_part(monkeypatch: pytest.MonkeyPatch, kind: str, strategy: str | None):
     set_tf_config(monkeypatch, cluster=CLUSTER, task={"type": kind, "index": 0})
-    config = RunConfig()
-    with pytest.raises(ConfigError, match="parameter servers are not part of this version") as caught:
+    config = RunConfig(train_distribute=strategy)
+    check_trains(config)
+    assert run_config.writes(config) == (kind == "chief")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "strategy"), [(CLUSTER, "multi_worker_mirrored"), (ONE, "parameter_server"), ({}, "parameter_server")]
+)
+def test_a_strategy_for_another_cluster_is_refused(
+    monkeypatch: pytest.MonkeyPatch, cluster: dict[str, Any], strategy: str
+):
+    set_tf_config(monkeypatch, cluster=cluster, task={"type": "chief" if cluster else "worker", "index": 0})
+    config = RunConfig(train_distribute=strategy)
+    with pytest.raises(ConfigError, match="the strategy is not one for this cluster") as caught:
         check_trains(config)
-    assert caught.value.found == "TF_CONFIG names 1 of type ps"
+    assert strategy in caught.value.found
 
 
 def test_an_evaluator_does_not_train(monkeypatch: pytest.MonkeyPatch):

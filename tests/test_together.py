@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,35 @@ import numpy as np
 import pytest
 from clusters import command, launch, said_by
 
-pytestmark = pytest.mark.slow
+from keras_estimator.engines.tensorflow.state import is_metric
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("lean_imports")]
 SCRIPT = Path(__file__).parent / "trained_together.py"
 QUICK = ("a_batch_of_one_row", "clipped_gradients", "masked_sequences")
 ALL = """
     sgd_on_dense a_batch_of_one_row synchronized_normalization clipped_gradients clipped_values_and_decay
     accumulated_gradients averaged_weights sample_weights mean_by_sample_weights summed_loss loss_of_one_number
     class_weights regularized added_losses several_outputs masked_sequences raw_counter own_train_step scaled_loss
-    a_seeded_pipeline eagerly example_1_of_the_article example_2_of_the_article_over_all_rows example_3_of_the_article
+    a_seeded_pipeline parts_by_input_context parts_eagerly eagerly example_1_of_the_article
+    example_2_of_the_article_over_all_rows example_3_of_the_article
 """.split()
 # Of three processes, those that two do not settle: shares that differ by one row, several sums in one step.
-OF_THREE = ("a_batch_of_one_row", "masked_sequences", "several_outputs")
+OF_THREE = ("a_batch_of_one_row", "masked_sequences", "several_outputs", "parts_by_input_context", "parts_eagerly")
+OF_FOUR = ("a_batch_of_one_row", "masked_sequences", "parts_by_input_context", "averaged_weights", "eagerly")
 
 
-def alone(folder: Path, names: tuple[str, ...] | list[str]) -> None:
-    given = [sys.executable, str(SCRIPT), str(folder), *names]
-    environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-    subprocess.run(given, check=True, timeout=240, env=environment, capture_output=True)
-
-
-def together(folder: Path, names: tuple[str, ...] | list[str], workers: int) -> None:
-    given = command(SCRIPT, folder, *names, workers=workers)
-    done = subprocess.run(given, capture_output=True, text=True, timeout=400, check=False)
+def run(given: list[str], devices: int) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"} | {"DEVICES": str(devices)}
+    done = subprocess.run(given, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def alone(folder: Path, names: Sequence[str], devices: int = 1) -> None:
+    run([sys.executable, str(SCRIPT), str(folder), *names], devices)
+
+
+def together(folder: Path, names: Sequence[str], workers: int, devices: int = 1) -> None:
+    run(command(SCRIPT, folder, *names, workers=workers), devices)
 
 
 def of(folder: Path, name: str, place: int) -> dict[str, Any]:
@@ -46,11 +53,11 @@ def compare(one: Path, several: Path, name: str, workers: int) -> None:
     expected = of(one, name, 0)
     results = [of(several, name, place) for place in range(workers)]
     assert not (several / f"{name}-{workers}.npz").exists()
-    for result in results:
+    for place, result in enumerate(results):
         assert result.keys() == expected.keys()
         for key, value in expected.items():
-            if "seed" in key:
-                continue
+            if "seed" in key or (place and is_metric(key.removeprefix("variable "))):
+                continue  # the sums of metrics are the chief's
             # In float64: what differs is only the order in which rows are added up.
             np.testing.assert_allclose(result[key].astype(float), value.astype(float), 1e-8, 1e-9, err_msg=key)
             if key.startswith("variable") and "metric" not in key and "tracker" not in key:
@@ -73,24 +80,48 @@ def test_two_processes_train_as_one(quick: Path, name: str):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole")
-    for name in ("one", "two", "three"):
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("one")
+    alone(folder, ALL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("several")
+    for name in ("two", "three", "two by two"):
         (folder / name).mkdir()
-    alone(folder / "one", ALL)
     together(folder / "two", [name for name in ALL if name not in QUICK], 2)
     together(folder / "three", OF_THREE, 3)
+    together(folder / "two by two", OF_FOUR, 2, devices=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two_devices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("devices")
+    alone(folder, ALL, devices=2)
     return folder
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in QUICK])
-def test_two_processes_train_every_model_as_one(whole: Path, name: str):
-    compare(whole / "one", whole / "two", name, 2)
+def test_two_processes_train_every_model_as_one(one: Path, several: Path, name: str):
+    compare(one, several / "two", name, 2)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_two_devices_train_every_model_as_one(one: Path, two_devices: Path, name: str):
+    compare(one, two_devices, name, 1)
 
 
 @pytest.mark.parametrize("name", OF_THREE)
-def test_three_processes_train_as_one(whole: Path, name: str):
-    compare(whole / "one", whole / "three", name, 3)
+def test_three_processes_train_as_one(one: Path, several: Path, name: str):
+    compare(one, several / "three", name, 3)
+
+
+@pytest.mark.parametrize("name", OF_FOUR)
+def test_two_processes_with_two_devices_each_train_as_one(one: Path, several: Path, name: str):
+    compare(one, several / "two by two", name, 2)
 
 
 def test_each_process_draws_its_own_random_numbers_and_they_agree_on_statistics(tmp_path: Path):
@@ -130,64 +161,87 @@ def test_each_process_draws_its_own_random_numbers_and_they_agree_on_statistics(
     assert "normalizes by the rows of each process" in done.stderr
 
 
-def test_what_differs_is_named_before_the_first_step(tmp_path: Path):
-    done = launch(tmp_path, "estimator(dense(units=4 if IS_CHIEF else 5)).train(DATA, max_steps=5)")
-    assert done.returncode == 1
-    for name in ("chief", "worker 0"):
-        assert "WorkersDifferError" in said_by(name, done.stderr)
-        assert "other than chief is at worker 0: the variables of the model" in said_by(name, done.stderr)
-    assert not list((tmp_path / "run").glob("checkpoints/*"))
+CASES = """
+import traceback
 
+class Assigning(keras.Sequential):
+    def train_step(self, batch):
+        logs = super().train_step(batch)
+        self.layers[0].bias.assign_add(tf.reduce_mean(batch[0], axis=0))
+        return logs
 
-def test_data_that_differ_are_named_before_the_first_step(tmp_path: Path):
-    done = launch(tmp_path, "estimator(dense()).train((X + (not IS_CHIEF), Y), max_steps=5)")
-    assert done.returncode == 1
-    assert "other than chief is at worker 0: the data" in said_by("chief", done.stderr)
+class Counting(L.Layer):
+    def __init__(self):
+        super().__init__()
+        self.rows = tf.Variable(0, trainable=False)
 
+    def call(self, x, training=False):
+        if training:
+            self.rows.assign_add(tf.shape(x)[0])
+        return x
 
-def test_batches_that_are_drawn_in_another_order_are_noticed(tmp_path: Path):
-    body = """
-    rows = lambda: tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(200).batch(20).repeat()
-    estimator(dense()).train(rows, max_steps=5)
-    """
-    done = launch(tmp_path, body)
-    assert done.returncode == 1
-    assert "the processes read other batches from the same data" in done.stderr
-    assert "dataset.shuffle(1000, seed=1)" in done.stderr
-
-
-def test_weights_that_become_different_are_an_error(tmp_path: Path):
-    body = """
-    class Assigning(keras.Sequential):
-        def train_step(self, batch):
-            logs = super().train_step(batch)
-            self.layers[0].bias.assign_add(tf.reduce_mean(batch[0], axis=0))
-            return logs
-
+def assigning():
     made = Assigning([L.Input((4,)), L.Dense(4), L.Dense(1)])
     made.compile("adam", "mse")
-    estimator(made).train(DATA, max_steps=5)
-    """
-    done = launch(tmp_path, body)
-    assert done.returncode == 1
-    assert "the weights of the processes have become different" in done.stderr
-    assert "found:    dense/bias" in said_by("chief", done.stderr)
+    return made
+
+def shuffled():
+    return tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(200).batch(20).repeat()
+
+CASES = {
+    "counts": (lambda: dense(Counting()), ke.Arrays(X, Y, batch_size=21, epochs=None)),
+    "data": (dense, (X + (not IS_CHIEF), Y)),
+    "order": (dense, shuffled),
+    "weights": (assigning, DATA),
+    "model": (lambda: dense(units=4 if IS_CHIEF else 5), DATA),
+}
+for name, (make, data) in CASES.items():
+    ours = estimator(make(), model_dir=f"{sys.argv[1]}/{name}", plan="step")  # XLA compiles no sums: it is "graph"
+    try:
+        ours.train(data, max_steps=5)
+        print(name, "trained", flush=True)
+    except ke.WorkersDifferError as error:
+        print(name, "::", error.problem, "::", error.found, "::", error.fix, flush=True)
+        if name == "model":
+            raise
+"""
 
 
-def test_counts_that_differ_are_said(tmp_path: Path):
-    body = """
-    class Counting(L.Layer):
-        def __init__(self):
-            super().__init__()
-            self.rows = tf.Variable(0, trainable=False)
-        def call(self, x, training=False):
-            if training:
-                self.rows.assign_add(tf.shape(x)[0])
-            return x
+@pytest.fixture(scope="module")
+def differing(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """What processes say that differ in one thing after the other; the last one ends them."""
+    folder = tmp_path_factory.mktemp("differing")
+    done = launch(folder, CASES)
+    assert done.returncode == 1, done.stderr[-3000:]
+    assert not list((folder / "run").glob("*/checkpoints/step-0"))
+    assert not list((folder / "run" / "model").glob("checkpoints/*"))
+    return done
 
-    ours = estimator(dense(Counting()))
-    ours.train(ke.Arrays(X, Y, batch_size=21, epochs=None), max_steps=5)
-    """
-    done = launch(tmp_path, body)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "counting/rows have other values in other processes" in done.stderr.replace("some of ", "")
+
+def about(name: str, case: str, done: subprocess.CompletedProcess[str]) -> str:
+    (line,) = [line for line in said_by(name, done.stdout).split("\n") if line.startswith(f"{case} ")]
+    return line
+
+
+@pytest.mark.parametrize("name", ["chief", "worker 0"])
+def test_what_differs_is_named_before_the_first_step(differing: subprocess.CompletedProcess[str], name: str):
+    assert "WorkersDifferError" in said_by(name, differing.stderr)
+    assert "other than chief is at worker 0: the variables of the model" in about(name, "model", differing)
+    assert "other than chief is at worker 0: the data" in about(name, "data", differing)
+
+
+def test_batches_that_are_drawn_in_another_order_are_noticed(differing: subprocess.CompletedProcess[str]):
+    said = about("chief", "order", differing)
+    assert "the processes read other batches from the same data" in said
+    assert "dataset.shuffle(1000, seed=1)" in said
+
+
+def test_weights_that_become_different_are_an_error(differing: subprocess.CompletedProcess[str]):
+    said = about("chief", "weights", differing)
+    assert "the weights of the replicas have become different :: dense" in said
+    assert "/bias" in said
+
+
+def test_counts_that_differ_are_said(differing: subprocess.CompletedProcess[str]):
+    assert about("chief", "counts", differing) == "counts trained"
+    assert "counting/rows have other values in other replicas" in differing.stderr.replace("some of ", "")

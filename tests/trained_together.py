@@ -1,6 +1,6 @@
 """Train every model below in this process, as TF_CONFIG says: alone, or with others of a cluster.
 
-    python trained_together.py FOLDER [NAME...]
+    DEVICES=1 python trained_together.py FOLDER [NAME...]
 
 writes FOLDER/<name>-<process>.npz: the metrics at each step, every variable at the end, and what `evaluate` says.
 Sums over 997 rows end with a short batch; "a_batch_of_one_row" ends with a batch that leaves processes without a row.
@@ -29,6 +29,11 @@ from keras_estimator.cluster import read_task
 from keras_estimator.engines.tensorflow import variable_reads
 from keras_estimator.engines.tensorflow.state import ModelState
 from keras_estimator.model import numpy_calls
+
+NUM_DEVICES = int(os.environ.get("DEVICES", "1"))  # of each process
+if NUM_DEVICES > 1:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * NUM_DEVICES)
 
 L, O = keras.layers, keras.optimizers  # noqa: E741 - short, as L is
 ROWS, STEPS = 997, 12
@@ -175,7 +180,7 @@ def several_outputs() -> Any:
 def masked_sequences() -> Any:
     layers = [L.Embedding(12, 4, mask_zero=True), L.LSTM(5, return_sequences=True), L.Dense(1)]
     made = keras.Sequential([L.Input((6,), dtype="int32"), *layers])
-    made.compile(O.SGD(0.05), "mse", metrics=["mae"])
+    made.compile(O.Adam(0.05), "mse", metrics=["mae"])
     return made, {"data": data(WORDS.astype("int32"), np.repeat(Y[:, :, None], 6, axis=1))}
 
 
@@ -224,6 +229,26 @@ def a_seeded_pipeline() -> Any:
     made = dense()
     made.compile(O.SGD(0.05), "mse", metrics=["mae"])
     return made, {"data": lambda: tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(300, seed=3).batch(100).repeat()}
+
+
+def part_of_rows(input_context: Any) -> tf.data.Dataset:
+    """Give 865 rows in batches of 96: of several processes, all but the first have none in the last batch."""
+    count, number = input_context.num_input_pipelines, input_context.input_pipeline_id
+    return tf.data.Dataset.from_tensor_slices((X[:865], Y[:865])).shard(count, number).batch(96 // count)
+
+
+@model
+def parts_by_input_context() -> Any:
+    made = normalized()
+    made.compile(O.Adam(0.01), "mse", metrics=["mae"])
+    return made, {"data": part_of_rows}
+
+
+@model
+def parts_eagerly() -> Any:
+    made = dense()
+    made.compile(O.Adam(0.01), "mse", metrics=["mae"], run_eagerly=True)
+    return made, {"data": part_of_rows}
 
 
 @model
@@ -283,7 +308,13 @@ def train(name: str, folder: Path) -> None:
     made, options = MODELS[name]()
     keras.utils.set_random_seed(7)
     config = ke.RunConfig(
-        str(folder / name), log_step_count_steps=4, save_summary_steps=None, save_checkpoints_steps=8, progress="off"
+        str(folder / name),
+        log_step_count_steps=4,
+        save_summary_steps=None,
+        save_checkpoints_steps=8,
+        progress="off",
+        train_distribute="mirrored" if NUM_DEVICES > 1 else None,
+        eval_distribute="mirrored",  # whoever trains together measures together
     )
     noting, given = Noting(), options.pop("data")
     ours = ke.model_to_estimator(made, config=config)

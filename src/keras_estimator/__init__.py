@@ -131,6 +131,7 @@ __all__ = sorted(_HOMES)
 if os.environ.get("TF_CONFIG", "").strip():
     # TensorFlow can become a member of a cluster only before its first tensor.
     importlib.import_module(f"{__name__}.engines.engine").join_cluster(os.environ)
+    importlib.import_module(f"{__name__}.errors").end_with_own_status()
 
 
 def __getattr__(name: str) -> Any:

@@ -62,7 +62,8 @@ def launch(
 ) -> None:
     """Run a script in all processes of a cluster on this machine, each with its TF_CONFIG.
 
-    Ends with status 0 when the chief and the evaluator have, or else with that of the process that failed.
+    Ends with status 0 when the chief and the evaluator have, or else with that of the process that failed. Status 75: a
+    process has lost another one, which did not fail by itself; try again.
     """
     from keras_estimator.launcher import Cluster  # noqa: PLC0415 - the other commands do without it
     from keras_estimator.local_launcher import LocalLauncher  # noqa: PLC0415 - the same

@@ -15,7 +15,7 @@ from typing import Any
 from keras_estimator import tf_estimator
 from keras_estimator.console import show_log
 from keras_estimator.engines.tensorflow import variable_reads
-from keras_estimator.errors import ConfigError
+from keras_estimator.errors import ConfigError, show_and_end
 from keras_estimator.model import numpy_calls
 
 
@@ -81,12 +81,13 @@ def _put(name: str, module: types.ModuleType) -> None:
 
 
 def _show(error: BaseException, script: str, show: Any, kind: Any, value: Any, trace: Any) -> None:
-    """Show an exception as Python does, without the frames of ours that ran the script."""
+    """Show an exception as Python does, without the frames of ours that ran the script, and end with its status."""
     at: BaseException | None = value
     while at is not None and value is error:
         at.__traceback__ = _from_script(at.__traceback__, script)
         at = at.__cause__ or at.__context__
-    show(kind, value, value.__traceback__ if value is error else trace)
+    # Here and not only where the cluster is joined: the script may have put an excepthook of its own before that.
+    show_and_end(show, kind, value, value.__traceback__ if value is error else trace)
 
 
 def _from_script(trace: types.TracebackType | None, script: str) -> types.TracebackType | None:

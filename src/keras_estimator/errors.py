@@ -23,7 +23,11 @@ what was found, what was expected, and a fix: a call or a command to paste.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, ClassVar
 
 
 class EstimatorError(Exception):
@@ -34,7 +38,10 @@ class EstimatorError(Exception):
         found: What was found.
         expected: What was expected instead.
         fix: The call or command that mends it.
+        exit_status: What a process of a cluster ends with if nobody catches the error.
     """
+
+    exit_status: ClassVar[int] = 1  # as for any error in Python
 
     def __init__(self, problem: str, *, found: str, expected: str, fix: str) -> None:
         super().__init__(problem)
@@ -119,8 +126,34 @@ class WorkersDifferError(EstimatorError, ValueError):
 
 
 class WorkerLostError(EstimatorError, RuntimeError):
-    """Another process of the cluster did not start, has ended, or does not answer."""
+    """Another process of the cluster did not start, has ended, or does not answer.
+
+    If nobody catches it, the process ends with status 75 after the traceback: EX_TEMPFAIL of sysexits.h, "try again".
+    So a platform can tell who lost another process from who failed, and start all of them anew: they go on from the
+    newest checkpoint. A program that replaces `sys.excepthook` later, and does not call the one before, ends with 1.
+    """
+
+    exit_status = 75
 
 
 class EstimatorWarning(UserWarning):
     """Something was ignored, added or approximated; the text names the line and the way out."""
+
+
+def end_with_own_status() -> None:
+    """Let this process end with the `exit_status` of an error of ours that nobody catches."""
+    sys.excepthook = functools.partial(show_and_end, sys.excepthook)
+
+
+def show_and_end(
+    show: Callable[..., Any], kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Show an error that nobody has caught, and end the process with its status; a person at a prompt stays there.
+
+    Raises:
+        SystemExit: the error has a status of its own; Python takes it from an excepthook as from a program.
+    """
+    show(kind, error, trace)
+    status = error.exit_status if isinstance(error, EstimatorError) else 1
+    if status != 1 and not hasattr(sys, "ps1") and not sys.flags.inspect:
+        raise SystemExit(status)

@@ -21,16 +21,16 @@ from keras_estimator.arguments import (
     renamed,
     with_model_dir,
 )
-from keras_estimator.engines.engine import Position, engine_for
+from keras_estimator.engines.engine import Position, engine_for, has_served
 from keras_estimator.errors import ConfigError
 from keras_estimator.hooks.defaults import evaluation_hooks, training_hooks
 from keras_estimator.hooks.hook import Evaluation, Hook, Run
 from keras_estimator.hooks.reporting import write_params, write_scalars
-from keras_estimator.inputs import Source, as_source, batches_per_pass, call_input_fn
+from keras_estimator.inputs import Source, batches_per_pass, source_from
 from keras_estimator.outputs import by_name, rows
 from keras_estimator.reading import Reading
 from keras_estimator.resident import Resident
-from keras_estimator.run_config import ModeKeys, RunConfig, check_trains
+from keras_estimator.run_config import ModeKeys, RunConfig
 from keras_estimator.run_description import write_description
 
 _LOG = logging.getLogger("keras_estimator")
@@ -143,7 +143,8 @@ class Estimator:
             WorkerLostError, WorkersDifferError: another process of the cluster is gone, or has another model.
         """
         check_steps(steps, max_steps)
-        check_trains(self._config)
+        if has_served(self._config):
+            return self
         resident = self._resident
         resident.bring_in()
         if max_steps is not None and resident.step >= max_steps and resident.nothing_left(hooks or ()):
@@ -391,9 +392,6 @@ class Estimator:
         raise ConfigError("the model has no such variable", found=name, expected=known, fix="get_variable_names()")
 
     def _source(self, input_fn: Any, mode: ModeKeys, *, has_steps: bool) -> Source:
-        def give() -> Any:
-            return call_input_fn(input_fn, mode=mode, params=self.params, config=self._config)
-
-        data, seed = give(), self._config.tf_random_seed
-        origin = {} if data is input_fn else {"input_fn": input_fn, "again": give}
-        return as_source(data, mode=mode, seed=seed, has_steps=has_steps, **origin)
+        context = self._engine.input_context(mode)
+        known = {"mode": mode, "params": self.params, "config": self._config, "input_context": context}
+        return source_from(input_fn, known, seed=self._config.tf_random_seed, has_steps=has_steps)

@@ -1,4 +1,4 @@
-"""What an input_fn gives: call it, tell arrays from batches, and match arrays and models by name.
+"""What data may be given: tell arrays from batches, and match arrays and models by name.
 
 Nothing here touches a backend; the engine turns a `Source` into batches on its own.
 
@@ -18,13 +18,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from keras_estimator.errors import ConfigError, EmptyInputError, InputError
+from keras_estimator.input_functions import InputContext, asks_for_context, call_input_fn
 from keras_estimator.run_config import ModeKeys
 
 _BATCH = "(x,), (x, y) or (x, y, sample_weight)"
@@ -73,30 +73,6 @@ class Arrays:
 
 
 @dataclasses.dataclass(frozen=True)
-class InputContext:
-    """Where an input_fn runs among the input pipelines of a job; on one machine there is one."""
-
-    num_input_pipelines: int = 1
-    input_pipeline_id: int = 0
-    num_replicas_in_sync: int = 1
-
-    def get_per_replica_batch_size(self, global_batch_size: int) -> int:
-        """Return the part of a global batch that one replica gets.
-
-        Raises:
-            ConfigError: the batch cannot be divided by the replicas.
-        """
-        if global_batch_size % self.num_replicas_in_sync:
-            raise ConfigError(
-                "the global batch cannot be divided by the replicas",
-                found=f"global_batch_size={global_batch_size}, replicas={self.num_replicas_in_sync}",
-                expected="a multiple of the replicas",
-                fix="choose another batch size",
-            )
-        return global_batch_size // self.num_replicas_in_sync
-
-
-@dataclasses.dataclass(frozen=True)
 class Source:
     """The data of one call, ready for an engine.
 
@@ -106,6 +82,7 @@ class Source:
         passes: How many passes there are at most; None: as many as the steps ask for.
         input_fn: What gave the data, if they were not given themselves.
         again: Gives the data anew, if they come from an input_fn: an iterator is read only once.
+        input_context: What the input_fn was given, if it asked for it.
     """
 
     data: Any
@@ -113,11 +90,17 @@ class Source:
     passes: int | None = None
     input_fn: Any = None
     again: Callable[[], Any] | None = None
+    input_context: InputContext | None = None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether other processes read other parts of the same batches."""
+        return self.input_context is not None and self.input_context.num_input_pipelines > 1
 
     @property
     def stays_open(self) -> bool:
         """Whether the next call reads on where this one stopped, instead of seeking that place."""
-        return not isinstance(self.data, Arrays)
+        return not isinstance(self.data, Arrays) or self.is_part
 
     def is_like(self, other: Source) -> bool:
         """Whether data of the same `identity` are surely those of `other`, which then can be read on.
@@ -127,49 +110,15 @@ class Source:
         return hasattr(self.data, "element_spec") or (self.input_fn is not None and self.input_fn == other.input_fn)
 
 
-def call_input_fn(input_fn: Any, *, mode: str, params: Mapping[str, Any], config: Any) -> Any:
-    """Call `input_fn` with those of `mode`, `params`, `config`, `input_context` that it names.
-
-    Args:
-        input_fn: A callable, or the data themselves, which are returned as they are.
-        mode: One of `ModeKeys`.
-        params: Hyper-parameters of the estimator.
-        config: Its `RunConfig`.
-
-    Raises:
-        InputError: the callable asks for other arguments, or returns None.
-    """
-    if not callable(input_fn) or isinstance(input_fn, Mapping) or _is_data(input_fn):
-        return input_fn
-    known = {"mode": mode, "params": dict(params), "config": config, "input_context": InputContext()}
-    try:
-        wanted = inspect.signature(input_fn).parameters.values()
-    except (TypeError, ValueError):
-        wanted = ()  # type: ignore[assignment]  # a builtin without a signature
-    bound = input_fn.keywords if isinstance(input_fn, functools.partial) else {}
-    named = [p for p in wanted if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in bound]
-    unknown = [p.name for p in named if p.name not in known and p.default is p.empty]
-    name = getattr(input_fn, "__name__", type(input_fn).__name__)
-    if unknown:
-        raise InputError(
-            f"the input_fn `{name}` asks for arguments that nobody gives",
-            found=f"{name}({', '.join(p.name for p in named)})",
-            expected=f"only arguments named {', '.join(known)}",
-            fix=f"pass lambda: {name}({', '.join(f'{u}=...' for u in unknown)})",
-        )
-    data = input_fn(**{p.name: known[p.name] for p in named if p.name in known})
-    if data is None:
-        raise InputError(
-            f"the input_fn `{name}` returned nothing",
-            found="None",
-            expected=f"a dataset, arrays or batches: {_BATCH}",
-            fix=f"end `{name}` with `return dataset`",
-        )
-    return data
-
-
-def _is_data(thing: Any) -> bool:
-    return isinstance(thing, Arrays) or hasattr(thing, "element_spec") or hasattr(thing, "shape")
+def source_from(input_fn: Any, known: Mapping[str, Any], *, seed: int | None, has_steps: bool) -> Source:
+    """Return what `input_fn` gives (see `call_input_fn`), for an engine (see `as_source`)."""
+    data, mode = call_input_fn(input_fn, known), known["mode"]
+    if data is input_fn:
+        return as_source(data, mode=mode, seed=seed, has_steps=has_steps)
+    again = functools.partial(call_input_fn, input_fn, known)
+    context = known["input_context"] if asks_for_context(input_fn) else None
+    source = as_source(data, mode=mode, seed=seed, has_steps=has_steps, input_fn=input_fn, again=again)
+    return dataclasses.replace(source, input_fn=input_fn, input_context=context)
 
 
 def as_source(
@@ -344,6 +293,10 @@ def identity(source: Source, spec: Any) -> str:
         source: The data. Of arrays, names, shapes, dtypes and some rows are hashed.
         spec: What the engine says about a batch (shapes, dtypes, and the number of batches if known).
     """
+    if source.input_context is not None:  # the parts differ between processes, and between numbers of processes
+        function = source.input_fn
+        name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__name__)}"
+        return hashlib.sha256(f"by input_context {name}".encode()).hexdigest()[:32]
     digest = hashlib.sha256(f"{type(source.data).__name__} {spec}".encode())
     if isinstance(source.data, Arrays):
         data = source.data
@@ -363,7 +316,7 @@ def _shortened(thing: Any) -> str:
 
 def batches_per_pass(source: Source) -> int | None:
     """Return how many batches one pass over `source` has, if that is known beforehand."""
-    if not isinstance(source.data, Arrays):
+    if not isinstance(source.data, Arrays) or source.is_part:
         return None
     data = source.data
     rows = int(next(iter(leaves(data.x)))[1].shape[0])

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from keras_estimator.errors import ConfigError
+from keras_estimator.errors import ConfigError, WorkerLostError
 
 _MISUSE = 2  # the status of a command line that is wrong
 
@@ -90,7 +90,8 @@ class Launcher(Protocol):
 
         Returns:
             An exit status: 0, or that of the process that failed first when no restart was left, or of an evaluator
-            that failed so; as in a shell 128 + n if it was signal n, also for a signal that ended the launch.
+            that failed so; as in a shell 128 + n if it was signal n, also for a signal that ended the launch. 75 only
+            if all that failed had lost another process (`WorkerLostError`).
 
         Raises:
             ConfigError: the platform is not there.
@@ -112,8 +113,14 @@ class Ending(NamedTuple):
 
     def __str__(self) -> str:
         if self.status >= 0:
-            return f"{self.member} ended with status {self.status}"
+            reason = " (it lost another process)" if self.is_by_loss else ""
+            return f"{self.member} ended with status {self.status}{reason}"
         return f"{self.member} was killed by {signal_name(-self.status)}"
+
+    @property
+    def is_by_loss(self) -> bool:
+        """Whether it only ended because another process was gone, or did not answer."""
+        return self.status == WorkerLostError.exit_status
 
     @property
     def exit_status(self) -> int:
@@ -135,7 +142,8 @@ class Restarts:
 
     def verdict(self, crash: Ending) -> tuple[bool, str]:
         """Return whether to start anew what has crashed, and a line that says why or why not."""
-        is_soon = crash.status > 0 and crash.lived_secs < self._soon_secs  # Signals come from outside.
+        # Signals come from outside, and so does the loss of another process.
+        is_soon = crash.status > 0 and not crash.is_by_loss and crash.lived_secs < self._soon_secs
         last, self._last = self._last, (crash.member, crash.status) if is_soon else None
         if crash.status == _MISUSE:
             why_not = "the command line is wrong"

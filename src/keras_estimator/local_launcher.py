@@ -295,7 +295,7 @@ class _Crew:
         """Run the group until the chief is done; return 0, or the exit status of who failed for good."""
         restarts = Restarts(self._restarts, self._bounds.soon_secs)
         while True:
-            addresses = _free_addresses(len(self._cluster.group))
+            addresses = free_addresses(len(self._cluster.group))
             self._group = [self._start(member, addresses) for member in self._cluster.group]
             failed = self._first_failed()
             if failed is None:
@@ -304,6 +304,9 @@ class _Crew:
             goes_on, line = restarts.verdict(failed)
             self._say(line)
             self._end(self._group, self._bounds.save_secs)
+            others = [str(child.ending) for child in self._group if child.ending and child.ending != failed]
+            if others:
+                self._say(f"the others: {', '.join(others)}")
             if self._group[0].poll() == 0:
                 self._say("the chief is done meanwhile")
                 return 0
@@ -315,7 +318,7 @@ class _Crew:
         while self._group[0].poll() != 0:
             crashes = [child.ending for child in self._group if child.poll() and child.ending]
             if crashes:  # Of several, one that a signal killed: the others may have failed for the lack of it.
-                return min(crashes, key=lambda crash: crash.status > 0)
+                return min(crashes, key=lambda crash: (crash.is_by_loss, crash.status > 0))
             self._tick()
         return None
 
@@ -362,7 +365,7 @@ class _Crew:
 
     def _start_evaluator(self) -> None:
         # It reads checkpoints and talks to nobody; addresses only say that there is a cluster.
-        self._evaluator = self._start(Member("evaluator"), _free_addresses(len(self._cluster.group)))
+        self._evaluator = self._start(Member("evaluator"), free_addresses(len(self._cluster.group)))
 
     def _start(self, member: Member, addresses: Sequence[str]) -> _Child:
         tf_config = self._cluster.tf_config(member, addresses)
@@ -377,7 +380,7 @@ class _Crew:
         self._output.write(sys.stderr, "launch", line)
 
 
-def _free_addresses(number: int) -> list[str]:
+def free_addresses(number: int) -> list[str]:
     """Return addresses of this machine that nobody uses, and that differ: all are held until the last is known."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(number)]

@@ -66,6 +66,7 @@ def train(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], *, 
         _agree(engine, run)
         window.open(run.step, in_pass=run.goes_on and run.batch > 0)
         _steps(engine, reading, run, hooks, window)
+        engine.refresh()
         for hook in hooks:
             hook.after_last_step(run)
         for hook in hooks:
@@ -105,6 +106,8 @@ def _call_due(engine: Engine, hooks: Sequence[Hook], clocks: Sequence[Clock], ru
     if stride.ended:
         run.metrics = engine.metrics_of_pass(run.metrics)
     are_due = _are_due(engine, clocks, run.step) if stride.steps else [False] * len(hooks)
+    if any(hook.sees_model and (is_due or stride.ended) for hook, is_due in zip(hooks, are_due, strict=True)):
+        engine.refresh()
     for hook, is_due in zip(hooks, are_due, strict=True):
         if is_due or (hook.watches_loss and not stride.is_finite):
             hook.after_steps(run)

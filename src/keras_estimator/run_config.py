@@ -59,11 +59,15 @@ class RunConfig:
         keep_checkpoint_every_n_hours: Besides those, keep one every so many hours for good.
         log_step_count_steps: Log the metrics and steps per second every so many steps;
             None: never.
-        train_distribute: None, or "multi_worker_mirrored" (or that strategy of TensorFlow's), which says what
-            happens anyway: the chief and the workers that TF_CONFIG names train together.
+        train_distribute: None: on one device, together with the other processes that TF_CONFIG names, if any.
+            "mirrored" (or a `tf.distribute.MirroredStrategy`): on all GPUs of this machine, or those of the strategy.
+            "multi_worker_mirrored": on all GPUs of every process that TF_CONFIG names. "central_storage": as
+            "mirrored". "one_device": as None, or on the device of the strategy. "parameter_server": the weights
+            are on the processes of type ps that TF_CONFIG names, as they are without a word if it names any.
         device_fn: Has no meaning today.
         protocol: Has no meaning today.
-        eval_distribute: Must be None in this version: each process that evaluates reads all the data.
+        eval_distribute: None: each process that evaluates measures all rows. Any of the strategies of
+            `train_distribute`: those that train together share the rows of every batch when they evaluate, too.
         experimental_distribute: Must be None.
         experimental_max_worker_delay_secs: Has no meaning today.
         session_creation_timeout_secs: How long to wait for the other processes of a cluster to start.
@@ -211,16 +215,25 @@ def task_of(config: RunConfig) -> Task:
     return config._task  # noqa: SLF001 - of this module; no argument of RunConfig, so no attribute for users
 
 
+def strategy_of(given: Any) -> tuple[str | None, Any]:
+    """Return the kind of a `train_distribute` or `eval_distribute`, and the strategy if it is none by name."""
+    if isinstance(given, str):
+        return (given if given in _STRATEGIES else None), None
+    classes = {base.__name__.removesuffix("V1").removesuffix("V2") for base in type(given).__mro__}
+    kind = next((name for name, known in _STRATEGIES.items() if classes & {*known}), None)
+    return kind, given if kind else None
+
+
 def writes(config: RunConfig) -> bool:
-    """Return whether this process writes to the model_dir: a worker of a cluster leaves that to the chief."""
-    return config.task_type != "worker" or not config.cluster_spec
+    """Return whether this process writes to the model_dir: in a cluster, the chief does (and an evaluator)."""
+    return config.task_type not in ("worker", "ps") or not config.cluster_spec
 
 
 def check_trains(config: RunConfig) -> None:
-    """Check that this process is one that trains: alone, or as chief or worker of a cluster.
+    """Check that this process takes part in a training: alone, or as chief, worker or ps of a cluster.
 
     Raises:
-        ConfigError: it is an evaluator, or the cluster has parameter servers.
+        ConfigError: it is an evaluator, or the strategy is not one for this cluster.
     """
     if config.task_type == "evaluator":
         raise ConfigError(
@@ -229,12 +242,13 @@ def check_trains(config: RunConfig) -> None:
             expected="train_and_evaluate, which makes it follow the checkpoints of the process that trains",
             fix="train_and_evaluate(estimator, TrainSpec(...), EvalSpec(...))",
         )
-    if config.num_ps_replicas:
+    kind, _ = strategy_of(config.train_distribute)
+    if kind is not None and (kind == "parameter_server") != bool(config.num_ps_replicas):
         raise ConfigError(
-            "parameter servers are not part of this version",
-            found=f"TF_CONFIG names {config.num_ps_replicas} of type ps",
-            expected="a chief and workers: each has the whole model, and they train it together",
-            fix="leave ps out of the cluster, and start those processes as workers",
+            "the strategy is not one for this cluster",
+            found=f"train_distribute is of the kind {kind!r}; TF_CONFIG names {config.num_ps_replicas} of type ps",
+            expected='"parameter_server" if there are some, and something else if there are none',
+            fix="leave `train_distribute` out: the processes that TF_CONFIG names decide",
         )
 
 
@@ -295,11 +309,18 @@ _RULES = {
 _WITHOUT_MEANING = {
     "session_config": "there are no sessions; threads and devices are set with tf.config",
     "device_fn": "there is one device; choose it with tf.config.set_visible_devices",
-    "protocol": "there are no servers",
+    "protocol": "processes talk by gRPC",
     "experimental_max_worker_delay_secs": "there are no workers to wait for",
     "checkpoint_save_graph_def": "checkpoints hold arrays and JSON, never a graph",
 }
-_OF_WORKERS = ("multi_worker_mirrored", "MultiWorkerMirroredStrategy", "CollectiveAllReduceStrategy")
+# The classes of tf.distribute that name a way to distribute; their older versions end in V1 or in no V2.
+_STRATEGIES = {
+    "mirrored": ("MirroredStrategy",),
+    "multi_worker_mirrored": ("MultiWorkerMirroredStrategy", "CollectiveAllReduceStrategy"),
+    "parameter_server": ("ParameterServerStrategy",),
+    "central_storage": ("CentralStorageStrategy",),
+    "one_device": ("OneDeviceStrategy",),
+}
 _said: set[str] = set()
 
 
@@ -330,18 +351,17 @@ def _check(name: str, value: Any, rule: _Rule) -> None:
 
 
 def _check_strategy(name: str, strategy: Any) -> None:
-    """Let the cluster of TF_CONFIG train together, by the name of the strategy or by the strategy itself."""
-    kind = strategy if isinstance(strategy, str) else type(strategy).__name__
-    if strategy is None or (name == "train_distribute" and kind in _OF_WORKERS):
+    if strategy is None:
         return
-    raise ConfigError(
-        "RunConfig cannot distribute like this",
-        found=f"{name}={kind if not isinstance(strategy, str) else repr(strategy)}",
-        expected='train_distribute="multi_worker_mirrored", or None: the processes that TF_CONFIG names train together'
-        if name == "train_distribute"
-        else f"{name}=None",
-        fix=f"leave `{name}` out",
-    )
+    kind, _ = strategy_of(strategy)
+    if kind is None or name == "experimental_distribute":
+        names = "None" if name == "experimental_distribute" else f"None, {', '.join(map(repr, _STRATEGIES))}"
+        raise ConfigError(
+            "RunConfig cannot distribute like this",
+            found=f"{name}={strategy!r:.80}" if isinstance(strategy, str) else f"{name}={type(strategy).__name__}",
+            expected=f"{names}, or a tf.distribute.Strategy of that kind" if names != "None" else "None",
+            fix=f"leave `{name}` out: the processes that TF_CONFIG names train together without it",
+        )
 
 
 def _say_launch(launch: Launch | None) -> None:

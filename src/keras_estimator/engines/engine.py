@@ -17,10 +17,13 @@ import keras
 import numpy as np
 
 from keras_estimator.arguments import MetricFunction
-from keras_estimator.cluster import read_task
+from keras_estimator.cluster import Task, read_task
 from keras_estimator.errors import ConfigError
+from keras_estimator.input_functions import InputContext
 from keras_estimator.inputs import Source
-from keras_estimator.run_config import RunConfig
+from keras_estimator.run_config import RunConfig, check_trains, task_of
+
+_PATIENCE_SECS = 7200.0  # as tf.estimator had it
 
 State = dict[str, np.ndarray[Any, Any]]
 
@@ -76,6 +79,9 @@ class Engine(Protocol):
             source: The data.
             whole: Whether columns that the model does not take are kept, for metric functions.
         """
+
+    def input_context(self, mode: str) -> InputContext:
+        """Return which part of the data this process may read: all, if no other process reads with it."""
 
     def describe(self, feed: Feed) -> str:
         """Return what is known of the data without reading them, as one line that another process gives, too."""
@@ -175,6 +181,9 @@ class Engine(Protocol):
     def gather(self, numbers: Sequence[float]) -> np.ndarray[Any, Any]:
         """Return the numbers of all processes that train together, a row for each, the chief's first."""
 
+    def refresh(self) -> None:
+        """Let the model hold what the newest step has left, before a hook looks at it; mostly it does anyway."""
+
     def synchronize(self) -> None:
         """Let all processes have one state, before it is saved or measured; all have to call it.
 
@@ -195,8 +204,35 @@ def join_cluster(environment: Mapping[str, str]) -> None:
         task = read_task(environment)
     except ConfigError:
         return
-    if len(task.trainers) > 1 and not task.num_ps_replicas and keras.config.backend() == "tensorflow":
+    if keras.config.backend() != "tensorflow" or len(task.trainers) < 2:
+        return
+    if not task.num_ps_replicas:
         importlib.import_module("keras_estimator.engines.tensorflow.workers").join(task)
+    elif task.is_chief:
+        importlib.import_module("keras_estimator.engines.tensorflow.server_cluster").join(task)
+
+
+def patience_secs(config: RunConfig) -> float:
+    """Return how long to wait for the other processes of a cluster to start."""
+    return float(config.session_creation_timeout_secs or _PATIENCE_SECS)
+
+
+def has_served(config: RunConfig) -> bool:
+    """Check that this process is one that trains; one that only serves the chief of a cluster does that, to the end.
+
+    Returns:
+        Whether it has served, so that there is nothing to train.
+
+    Raises:
+        ConfigError: it is none of these.
+        WorkerLostError: the chief did not come in time.
+    """
+    check_trains(config)
+    task = task_of(config)
+    if not task.num_ps_replicas or task.is_chief:
+        return False
+    importlib.import_module("keras_estimator.engines.tensorflow.serving_tasks").serve(task, patience_secs(config))
+    return True
 
 
 def engine_for(model: Any, config: RunConfig) -> Engine:
@@ -213,7 +249,14 @@ def engine_for(model: Any, config: RunConfig) -> Engine:
             expected="tensorflow",
             fix="set KERAS_BACKEND=tensorflow before Keras is imported",
         )
-    engine: Engine = importlib.import_module("keras_estimator.engines.tensorflow.engine").TensorFlowEngine(
-        model, config
-    )
+    task = task_of(config)
+    if task.num_ps_replicas and task.is_chief:
+        kind, name = "parameter_servers", "ParameterServerEngine"
+    else:
+        kind, name = "engine", "TensorFlowEngine"
+    if task.num_ps_replicas and not task.is_chief:
+        # It serves; what it does besides, it does by itself.
+        alone = Task(task.type, task.index)
+        config = dataclasses.replace(config, train_distribute=None, eval_distribute=None, _task=alone)
+    engine: Engine = getattr(importlib.import_module(f"keras_estimator.engines.tensorflow.{kind}"), name)(model, config)
     return engine

@@ -34,6 +34,8 @@ class EvaluationHook(Hook):
         exported: The folders that the exporters gave after the last one; None where they did not export.
     """
 
+    sees_model = False
+
     def __init__(self, estimator: Any, spec: EvalSpec, *, at_start: bool = False) -> None:
         self._estimator = estimator
         self._spec = spec

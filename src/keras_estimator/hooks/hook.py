@@ -167,6 +167,8 @@ class Hook:
         cadence: When `after_steps` is called.
         follows_epochs: Whether the metrics are means since the epoch began, as in `fit`.
         watches_loss: Whether `after_steps` is also called as soon as the loss is NaN or infinite.
+        sees_model: Whether it may look at the variables of `run.model`. With parameter servers these are brought
+            up to date before such a hook is called, which takes time.
         key: By what name its state is saved; `""` is the name of its class.
 
     Example:
@@ -180,6 +182,7 @@ class Hook:
     cadence: Cadence = Cadence()
     follows_epochs: bool = False
     watches_loss: bool = False
+    sees_model: bool = True
     key: str = ""
 
     def begin(self, run: Run) -> None:

@@ -31,6 +31,8 @@ class ProgressBar(Hook):
             this is no continuous integration), else lines.
     """
 
+    sees_model = False
+
     def __init__(self, mode: Progress = "auto") -> None:
         self._mode = mode if mode != "auto" else "bar" if _can_draw(sys.stderr) else "lines"
         self.cadence = Cadence(every_secs={"bar": _SECS_PER_FRAME, "lines": _SECS_PER_LINE, "off": None}[self._mode])

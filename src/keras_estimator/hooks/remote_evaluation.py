@@ -117,6 +117,7 @@ class RemoteEvaluationHook(Hook):
         exported: The folders that the exporters gave then; None where they did not export.
     """
 
+    sees_model = False
     cadence = Cadence(every_secs=_LOOK_EVERY_SECS)
 
     def __init__(self, spec: EvalSpec, folder: str) -> None:

@@ -51,6 +51,8 @@ class MetricsLogger(Hook):
             numbers are left out.
     """
 
+    sees_model = False
+
     def __init__(self, every_steps: int = 100) -> None:
         self.cadence = Cadence(every_steps)
 
@@ -75,6 +77,8 @@ class SummaryWriter(Hook):
         log_dir: The folder; it is made if it is not there.
         every_steps: How often; the last step is written in any case.
     """
+
+    sees_model = False
 
     def __init__(self, log_dir: str | os.PathLike[str], every_steps: int = 100) -> None:
         self.cadence = Cadence(every_steps)

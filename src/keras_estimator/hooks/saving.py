@@ -42,6 +42,8 @@ class CheckpointSaver(Hook):
         ConfigError: both are given, or one is not positive.
     """
 
+    sees_model = False
+
     def __init__(
         self,
         every_steps: int | None = None,

@@ -19,6 +19,8 @@ class StopAtStep(Hook):
         ConfigError: not just one of the two is given, or it is negative.
     """
 
+    sees_model = False
+
     def __init__(self, num_steps: int | None = None, last_step: int | None = None) -> None:
         given = [value for value in (num_steps, last_step) if value is not None]
         if len(given) != 1 or given[0] < 0:
@@ -53,6 +55,7 @@ class NanGuard(Hook):
     """
 
     watches_loss = True
+    sees_model = False
 
     def __init__(self, *, fail_on_nan_loss: bool = True) -> None:
         self._fails = fail_on_nan_loss

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+from keras.src.backend.common.global_state import GLOBAL_STATE_TRACKER
 
 
 def storage_of(variable: keras.Variable) -> Any:
@@ -98,3 +100,23 @@ def own_as_weight(owner: keras.Layer, raw: Any, name: str) -> None:
     owner._track_variable(weight)
     if owner.built:
         owner._lock_state()
+
+
+def taking_settings_of_thread() -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """Return a context in which another thread has the settings that this one has now, such as the dtype policy."""
+    settings = {
+        name: value.copy() if isinstance(value, list | dict) else value
+        for name, value in vars(GLOBAL_STATE_TRACKER).items()
+    }
+
+    @contextlib.contextmanager
+    def taking() -> Iterator[None]:
+        before = vars(GLOBAL_STATE_TRACKER).copy()
+        vars(GLOBAL_STATE_TRACKER).update(settings)
+        try:
+            yield
+        finally:
+            vars(GLOBAL_STATE_TRACKER).clear()
+            vars(GLOBAL_STATE_TRACKER).update(before)
+
+    return taking

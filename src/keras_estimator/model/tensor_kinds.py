@@ -41,15 +41,14 @@ def tensor_kinds() -> TensorKinds:
     """Return the kinds of tensors of the backend that Keras runs on."""
     if keras.backend.backend() != "tensorflow":
         return TensorKinds((keras.KerasTensor,), (), (keras.Variable,), lambda: True, contextlib.nullcontext)
-    # Keras has imported it; the core does not. Both classes of tensors are private names, so one of each is made.
+    # Keras has imported it; the core does not. The class of a tensor in a graph is private, so one is made; none with
+    # a value, with which TensorFlow would start, and no script could set its devices any more.
     tensorflow: Any = sys.modules["tensorflow"]
     with tensorflow.Graph().as_default():
         symbolic = type(tensorflow.constant(0))
-    with tensorflow.init_scope():
-        eager = type(tensorflow.constant(0))
     return TensorKinds(
         symbolic=(symbolic, keras.KerasTensor),
-        eager=(eager,),
+        eager=(tensorflow.__internal__.EagerTensor,),
         variables=(tensorflow.Variable, keras.Variable),
         is_eager=tensorflow.executing_eagerly,
         eagerly=tensorflow.init_scope,

@@ -19,8 +19,8 @@ import tensorflow as tf
 
 from keras_estimator.arguments import MetricFunction
 from keras_estimator.engines.engine import Stride
-from keras_estimator.engines.tensorflow.feeds import AnyFeed
 from keras_estimator.engines.tensorflow.loops import EVERYTHING, CompiledLoop, as_floats
+from keras_estimator.engines.tensorflow.parts import AnyFeed
 from keras_estimator.errors import ConfigError
 from keras_estimator.model import numpy_calls
 from keras_estimator.model.keras_private import storage_of

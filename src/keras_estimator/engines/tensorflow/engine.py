@@ -17,21 +17,31 @@ import tensorflow as tf
 from keras_estimator.arguments import MetricFunction
 from keras_estimator.engines.engine import State, Stride
 from keras_estimator.engines.tensorflow import export
-from keras_estimator.engines.tensorflow.added_metrics import MeasuringLoop, Witness
-from keras_estimator.engines.tensorflow.batches import Ports, check_labels, with_class_weight
-from keras_estimator.engines.tensorflow.dependent_rows import check_rows
-from keras_estimator.engines.tensorflow.feeds import AnyFeed, open_feed
-from keras_estimator.engines.tensorflow.loops import CompiledLoop, EagerLoop, as_floats, named_tensors
+from keras_estimator.engines.tensorflow.added_metrics import MeasuringLoop
+from keras_estimator.engines.tensorflow.alike import to_compare
+from keras_estimator.engines.tensorflow.batches import Ports, check_labels
+from keras_estimator.engines.tensorflow.dependent_rows import check_any_size, check_rows
+from keras_estimator.engines.tensorflow.feeds import IteratorFeed, open_feed
+from keras_estimator.engines.tensorflow.loops import CompiledLoop, EagerLoop, as_floats
+from keras_estimator.engines.tensorflow.parts import AnyFeed, PartFeed
 from keras_estimator.engines.tensorflow.predicting import Predicting
+from keras_estimator.engines.tensorflow.replicas import Replicas, devices_of
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
+from keras_estimator.engines.tensorflow.steps import (
+    Step,
+    features,
+    has_own_evaluation,
+    measured_step,
+    test_step,
+    train_step,
+)
 from keras_estimator.engines.tensorflow.together import Together
 from keras_estimator.engines.tensorflow.workers import Workers
-from keras_estimator.errors import BlueprintError, ModelError, NotCompiledError
+from keras_estimator.errors import ModelError, NotCompiledError
+from keras_estimator.input_functions import InputContext
 from keras_estimator.inputs import Arrays, Frame, Source, as_arrays, match_names
 from keras_estimator.model import half_built, numpy_calls
-from keras_estimator.model.computation.fingerprint import take_fingerprints
 from keras_estimator.model.keras_private import all_layers, build_for_training, compiled_as, has_own, tracks_loss
-from keras_estimator.outputs import by_name
 from keras_estimator.run_config import ModeKeys, RunConfig, task_of
 
 _PATIENCE_SECS = 7200.0  # for the others of a cluster to start, as tf.estimator had it
@@ -57,10 +67,12 @@ class TensorFlowEngine:
         self._config = config
         self._loops: dict[Any, _Loop] = {}
         self._train_key: Any = None
-        self._testing: weakref.WeakKeyDictionary[AnyFeed, _Loop] = weakref.WeakKeyDictionary()
+        # The loop of each feed, and whether all replicas share it.
+        self._testing: weakref.WeakKeyDictionary[AnyFeed, tuple[_Loop, bool]] = weakref.WeakKeyDictionary()
         self._state = ModelState(model)
-        self._together = _together(config, model, self._state)
-        self._of_all = False  # whether the newest metrics are those of all processes
+        self._together, self._device = _together(config, model, self._state)
+        self._of_all = False  # whether the newest metrics are those of all replicas
+        self._is_joined = False
         self._spec: Any = None
         numpy_calls.install()
         half_built.complete(model)
@@ -69,13 +81,14 @@ class TensorFlowEngine:
     @property
     def plan(self) -> str:
         """How steps are run; decided by the model's own settings alone, so that a resumed run agrees."""
-        if self._wanted_plan != "auto":
-            return self._wanted_plan
-        if self._together is not None and not self.model.run_eagerly:
-            return "graph"  # XLA compiles no sums over processes
-        if self.model.run_eagerly:
-            return "eager"
-        return "step" if self.model.jit_compile else "graph"
+        eagerly, compiled = ("eager", "step" if self.model.jit_compile else "graph")
+        plan = (eagerly if self.model.run_eagerly else compiled) if self._wanted_plan == "auto" else self._wanted_plan
+        return "graph" if plan == "step" and self._together is not None else plan  # XLA compiles no sums over replicas
+
+    @property
+    def _workers(self) -> Workers | None:
+        """The processes that train together, if there are several."""
+        return None if self._together is None else self._together.replicas.workers
 
     @property
     def ports(self) -> Ports:
@@ -85,16 +98,27 @@ class TensorFlowEngine:
     def open(self, source: Source, *, whole: bool = False) -> AnyFeed:
         if isinstance(source.data, Arrays):
             source = dataclasses.replace(source, data=self._named(source.data, whole=whole))
-        return open_feed(source)
+        feed = open_feed(source)
+        if source.is_part and self._workers is not None and isinstance(feed, IteratorFeed):
+            return PartFeed(feed, self._workers)
+        return feed
 
     def _named(self, data: Arrays, *, whole: bool) -> Arrays:
         ports = self.ports
         x = match_names(data.x, ports.inputs, what="inputs", keeps_dict=ports.takes_dict)
         has_all = isinstance(data.x, Mapping) and ports.inputs is not None and set(ports.inputs) <= set(data.x)
-        if whole and has_all and not _has_own_evaluation(self.model):
+        if whole and has_all and not has_own_evaluation(self.model):
             x = dict(data.x)  # the step picks what the model takes
         y = match_names(data.y, ports.outputs, what="outputs", keeps_dict=True) if isinstance(data.y, Frame) else data.y
         return dataclasses.replace(data, x=x, y=y)
+
+    def input_context(self, mode: str) -> InputContext:
+        together = self._together
+        if together is None or not (mode == ModeKeys.TRAIN or (mode == ModeKeys.EVAL and self._shares_evaluation())):
+            return InputContext()
+        workers = together.replicas.workers
+        pipelines = (1, 0) if workers is None else (workers.size, workers.index)
+        return InputContext(*pipelines, together.replicas.size)
 
     def describe(self, feed: AnyFeed) -> str:
         return f"{tf.nest.map_structure(str, feed.spec)} x {len(feed) or 'unknown'} {feed.describe()}"
@@ -117,18 +141,23 @@ class TensorFlowEngine:
             self._build(feed.spec)
             self._state.adopt_idle()
             self._build_for_training(feed.spec)
-        if metric_functions and _has_own_evaluation(self.model):
+        is_shared = self._together is not None and (mode == ModeKeys.TRAIN or self._shares_evaluation(metric_functions))
+        if is_shared:
+            check_any_size(self.model)
+            self._copy(feed.spec, trains=mode == ModeKeys.TRAIN)
+        if metric_functions and has_own_evaluation(self.model):
             self._predicting.prepare(feed.spec)
         loop = self._loop(mode, class_weight, tuple(metric_functions))
         with numpy_calls.explained():
             is_traced = loop.prepare(feed)
         if is_traced and loop.graph is not None:
-            self._state.note_captured(loop.graph.variables)
+            of_copies = self._together.of_copies() if self._together is not None else {}
+            self._state.note_captured(v for v in loop.graph.variables if id(v) not in of_copies)
         if mode == ModeKeys.TRAIN:
             self._state.settle(complete=self.plan != "eager")
             self._state.put_trained()
         else:
-            self._testing[feed] = loop
+            self._testing[feed] = loop, is_shared
             self.ready_to_use()
 
     def ready_to_use(self) -> None:
@@ -137,11 +166,11 @@ class TensorFlowEngine:
 
     def train(self, feed: AnyFeed, steps: int) -> Stride:
         self._state.put_trained()  # a hook may have used the averages
-        self._of_all = self._together is not None
+        loop, self._of_all = self._loops[self._train_key], self._together is not None
         if self._together is None:
-            return self._loops[self._train_key](feed, steps)
-        with self._together.workers.losses_explained():
-            return self._together.of_stride(self._loops[self._train_key](feed, steps))
+            return loop(feed, steps)
+        self._together.spread()
+        return self._together.of_stride(lambda: loop(feed, steps))
 
     def metrics_of_pass(self, last: Mapping[str, Any]) -> Mapping[str, Any]:
         if not has_own(self.model, "train_step", "test_step"):
@@ -156,26 +185,37 @@ class TensorFlowEngine:
         return {**of_model, "loss": last["loss"]}
 
     def test(self, feed: AnyFeed, steps: int) -> Stride:
-        self._of_all = False
-        return self._testing[feed](feed, steps)
+        loop, self._of_all = self._testing[feed]
+        if self._together is None or not self._of_all:
+            return loop(feed, steps)
+        agreed = int(self.gather([steps]).min())
+        return self._together.of_stride(lambda: loop(feed, agreed))
 
     def added_metrics(self, feed: AnyFeed) -> Mapping[str, Any]:
-        loop = self._testing[feed]
+        loop, _ = self._testing[feed]
         return loop.results() if isinstance(loop, MeasuringLoop) else {}
 
     def reset_metrics(self) -> None:
-        self.model.reset_metrics()
+        self.model.reset_metrics() if self._together is None else self._together.reset_metrics()
 
     @contextlib.contextmanager
     def kept(self, feed: AnyFeed) -> Iterator[None]:
-        loop = self._testing[feed]
+        loop, is_shared = self._testing[feed]
+        together = self._together if is_shared else None
         if loop.graphs:
             touched = [variable for graph in loop.graphs for variable in written_variables(graph, graph.variables)]
         else:
             touched = list(self._state.variables().values())
         metrics = [v.value for v in self.model.metrics_variables]
-        with self._state.kept({id(v): v for v in (*touched, *metrics)}.values()):
-            self.model.reset_metrics()
+        of_copies = together.of_copies().values() if together is not None else ()
+        with contextlib.ExitStack() as inside:
+            if together is not None:
+                inside.enter_context(self.joined())
+            inside.enter_context(self._state.kept({id(v): v for v in (*touched, *metrics, *of_copies)}.values()))
+            if together is not None:
+                together.measure()
+                self._check_rows()
+            self.reset_metrics()
             if isinstance(loop, MeasuringLoop):
                 loop.reset()
             yield
@@ -205,20 +245,27 @@ class TensorFlowEngine:
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[None]:
-        if self._together is None:
+        if self._workers is None or self._is_joined:
             yield
             return
-        with self._together.workers.watched():
-            yield
+        self._is_joined = True
+        try:
+            with self._workers.watched():
+                yield
+        finally:
+            self._is_joined = False
 
     def begin_together(self, step: int, data: str) -> None:
         if self._together is None:
             return
-        if self._together.begin(step, lambda: {"the data": data} | self._computation()):
-            check_rows(self.model, refuses=self._config.dependent_rows == "refuse")
+        if self._together.begin(step, lambda: to_compare(self.model, self._state, data)):
+            self._check_rows()
 
     def gather(self, numbers: Sequence[float]) -> np.ndarray[Any, Any]:
-        return np.array([numbers]) if self._together is None else self._together.workers.gather(numbers)
+        return np.array([numbers]) if self._workers is None else self._workers.gather(numbers)
+
+    def refresh(self) -> None:
+        """Nothing is done: the steps are those of the model itself."""
 
     def synchronize(self) -> None:
         if self._together is not None:
@@ -229,10 +276,24 @@ class TensorFlowEngine:
             return export.export_saved_model(
                 self.model,
                 self._predicting.step,
-                self._predicting.spec or _features(self._spec),
+                self._predicting.spec or features(self._spec),
                 directory_base,
                 **options,
             )
+
+    def _shares_evaluation(self, metric_functions: Sequence[MetricFunction] = ()) -> bool:
+        """Tell whether all replicas measure a part each; functions that need all rows see them in each process."""
+        return self._together is not None and self._config.eval_distribute is not None and not metric_functions
+
+    def _copy(self, spec: Any, *, trains: bool) -> None:
+        """Give further devices their copies of the model, if there are any."""
+        assert self._together is not None
+        self._build(spec)
+        if self._together.copy((self._key(ModeKeys.TRAIN), self._key(ModeKeys.EVAL)), trains=trains):
+            self._loops.clear()  # they run on older copies
+
+    def _check_rows(self) -> None:
+        check_rows(self.model, self._spec, refuses=self._config.dependent_rows == "refuse")
 
     def _key(self, mode: str, *further: Any) -> tuple[Any, ...]:
         # A model that is compiled anew, or another step put on it, needs other loops.
@@ -249,9 +310,10 @@ class TensorFlowEngine:
         if key in self._loops:
             return self._loops[key]
         trains = mode == ModeKeys.TRAIN
-        guards_loss = trains and self._together is None  # of several processes none may leave a stride alone
-        step: Any = self._train_step(class_weight) if trains else self._test_step
-        step = self._measured_step if metric_functions else step
+        guards_loss = trains and self._workers is None  # of several processes none may leave a stride alone
+        of_model = measured_step(self._predicting.aside) if metric_functions else test_step
+        of_model = train_step(class_weight) if trains else of_model
+        step = self._everywhere(of_model, is_shared=trains or self._shares_evaluation(metric_functions))
         if self.plan == "eager":
             step = self._rehearsed(step, complete=trains)
         if metric_functions:
@@ -269,30 +331,16 @@ class TensorFlowEngine:
 
         return rehearsed
 
-    def _train_step(self, class_weight: Mapping[Any, Any] | None) -> Any:
-        def train_step(batch: Any) -> Any:
-            ports = self.ports
-            fitted = ports.fit(batch)
-            if class_weight:
-                fitted = with_class_weight(fitted, class_weight, ports.outputs)
-            return self.model.train_step(_as_given(fitted, batch))
+    def _everywhere(self, step: Step, *, is_shared: bool) -> Any:
+        """Return a step that takes a batch: of this model, or of that of every device with its own rows."""
+        if self._together is not None and is_shared:
+            return self._together.shared(step)
 
-        return train_step if self._together is None else self._together.shared(train_step)
+        def on_device(batch: Any) -> Any:
+            with tf.device(self._device) if self._device else contextlib.nullcontext():
+                return step(self.model, batch)
 
-    def _test_step(self, batch: Any) -> Any:
-        return self.model.test_step(_as_given(self.ports.fit(batch), batch))
-
-    def _measured_step(self, batch: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the metrics of a batch, and what `predict` gives for it."""
-        fitted = _as_given(self.ports.fit(batch), batch)
-        if _has_own_evaluation(self.model):
-            outputs = self._predicting.aside(_features(batch))
-            logs = named_tensors(self.model.test_step)(fitted)
-        else:
-            witness = Witness(self.model)
-            logs = named_tensors(lambda given: keras.Model.test_step(witness, given))(fitted)
-            outputs = witness.answer
-        return logs, by_name(outputs, self.output_names())
+        return on_device
 
     def _build(self, spec: Any) -> None:
         """Make the weights, as calling the model would, without data."""
@@ -314,15 +362,6 @@ class TensorFlowEngine:
         else:
             build_for_training(self.model, None)
 
-    def _computation(self) -> dict[str, str]:
-        """Return hashes of what the model computes; empty ones of a model of which no copy can be made."""
-        try:
-            found = take_fingerprints(self.model, None)[0].fingerprint
-            hashes = found.inference.hash, found.training.hash
-        except BlueprintError:
-            hashes = "", ""
-        return dict(zip(("what the model answers", "what a step of training does"), hashes, strict=True))
-
     def _check_compiled(self, verb: str) -> None:
         if not self.model.compiled:
             raise NotCompiledError(
@@ -333,27 +372,15 @@ class TensorFlowEngine:
             )
 
 
-def _together(config: RunConfig, model: Any, state: ModelState) -> Together | None:
-    task = task_of(config)
-    if len(task.trainers) < 2:
-        return None
-    return Together(Workers(task, float(config.session_creation_timeout_secs or _PATIENCE_SECS)), model, state)
-
-
-def _has_own_evaluation(model: Any) -> bool:
-    """Tell whether what `predict` gives may not be what is measured."""
-    return has_own(model, "test_step", "predict_step")
-
-
-def _features(spec: Any) -> Any:
-    return spec[0] if isinstance(spec, tuple | list) else spec
-
-
-def _as_given(fitted: tuple[Any, ...], batch: Any) -> Any:
-    """Return a batch in the form it came in, because a train_step of the user's unpacks that."""
-    if isinstance(batch, tuple | list) or len(fitted) > 1 or isinstance(fitted[0], tuple | list):
-        return fitted  # several inputs in a list of their own would be taken for inputs and labels
-    return fitted[0]
+def _together(config: RunConfig, model: Any, state: ModelState) -> tuple[Together | None, str]:
+    """Return who shares the steps, if more than one does, and the first device of this process."""
+    task, devices = task_of(config), devices_of(config)
+    workers = None
+    if len(task.trainers) > 1:
+        workers = Workers(task, float(config.session_creation_timeout_secs or _PATIENCE_SECS))
+    if workers is None and len(devices) == 1:
+        return None, devices[0]
+    return Together(Replicas(devices, workers), model, state), devices[0]
 
 
 def _check_model(model: Any) -> None:

@@ -57,6 +57,16 @@ class ArrayFeed:
         with tf.device("/cpu:0"):
             return tf.constant(order)
 
+    @property
+    def kind(self) -> type[ArrayFeed]:
+        """How a compiled loop reads such a feed: no one feed, as a loop outlives them."""
+        return ArrayFeed
+
+    @staticmethod
+    def batch_spec(spec: Any) -> Any:
+        """Return the spec of what `next` gives for batches of `spec`."""
+        return spec
+
     def limit(self, steps: int) -> int:
         """Return how many of `steps` fit before the order changes."""
         return min(steps, self._in_pass - self._position.batches)
@@ -170,6 +180,16 @@ class IteratorFeed:
         except (StopIteration, IndexError, ValueError, TypeError) as error:
             raise _unreadable(self._data, error) from error
 
+    @property
+    def kind(self) -> type[IteratorFeed]:
+        """How a compiled loop reads such a feed."""
+        return IteratorFeed
+
+    @staticmethod
+    def batch_spec(spec: Any) -> Any:
+        """Return the spec of what `next` gives for batches of `spec`."""
+        return spec
+
     def limit(self, steps: int) -> int:
         """Return how many of `steps` may be asked for at once."""
         return steps
@@ -231,10 +251,7 @@ def _retire(opened: list[Any]) -> None:
         threading.Thread(target=retired.clear, name="retire-iterator", daemon=True).start()
 
 
-AnyFeed = ArrayFeed | IteratorFeed
-
-
-def open_feed(source: Source) -> AnyFeed:
+def open_feed(source: Source) -> ArrayFeed | IteratorFeed:
     """Return the batches of `source`; `seek` before the first is read.
 
     Raises:
@@ -242,7 +259,7 @@ def open_feed(source: Source) -> AnyFeed:
         InputError: Keras cannot read the data.
     """
     data = source.data
-    if isinstance(data, Arrays):
+    if isinstance(data, Arrays) and not source.is_part:
         arrays = [array for _, array in leaves((data.x, data.y, data.sample_weight))]
         if not any(isinstance(array, tf.SparseTensor) or hasattr(array, "tocoo") for array in arrays):
             return ArrayFeed(source)

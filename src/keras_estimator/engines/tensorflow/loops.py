@@ -11,6 +11,7 @@ leave those updates done that do not depend on the batch. Nothing is read beyond
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,11 +19,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_estimator.engines.engine import Stride
-from keras_estimator.engines.tensorflow.feeds import AnyFeed
+from keras_estimator.engines.tensorflow.parts import AnyFeed
 from keras_estimator.errors import ModelError
 from keras_estimator.model import numpy_calls
 
 EVERYTHING = 2**62
+_LOSS = re.compile(r"(@\d+/)?loss")  # of any replica (`of_replica`)
 
 
 class CompiledLoop:
@@ -37,7 +39,7 @@ class CompiledLoop:
     def __init__(self, step: Callable[[Any], Any], *, jit: bool, guards_loss: bool) -> None:
         self._step = tf.function(named_tensors(step), jit_compile=jit or None, autograph=False)
         self._guards_loss = guards_loss
-        self._loops: dict[tuple[type, str], Any] = {}
+        self._loops: dict[tuple[Any, str], Any] = {}
         self.graph: Any = None
 
     @property
@@ -47,22 +49,23 @@ class CompiledLoop:
 
     def prepare(self, feed: AnyFeed) -> bool:
         """Trace the loop for batches like those of `feed`; say whether that was still to do. Runs nothing."""
-        key = (type(feed), repr(feed.spec))
+        key = (feed.kind, repr(feed.spec))
         if key in self._loops:
             return False
-        self._loops[key] = self._compile(type(feed), feed.spec)
+        self._loops[key] = self._compile(feed.kind, feed.spec)
         return True
 
     def __call__(self, feed: AnyFeed, steps: int | None) -> Stride:
         """Run at most `steps` steps (None: until the data end)."""
-        loop = self._loops[type(feed), repr(feed.spec)]
+        loop = self._loops[feed.kind, repr(feed.spec)]
         limit = feed.limit(EVERYTHING if steps is None else steps)
         made, ended, is_finite, metrics, batch = loop(*feed.arguments(), np.int64(limit))
         made = int(made)
         ended = feed.advance(made, None if is_finite else batch) or bool(ended)
         return Stride(made, ended, bool(is_finite), as_floats(metrics) if made else {})
 
-    def _compile(self, kind: type[AnyFeed], spec: Any) -> Any:
+    def _compile(self, kind: Any, data_spec: Any) -> Any:
+        spec = kind.batch_spec(data_spec)
         step = self._step.get_concrete_function(spec)
         self.graph = step.graph
         first = tf.nest.map_structure(lambda t: tf.zeros(_known(t.shape), t.dtype), step.structured_outputs)
@@ -92,14 +95,12 @@ class CompiledLoop:
             return made, (made < limit) & is_finite, is_finite, metrics, batch
 
         traced = tf.function(lambda *given: loop(given[:-1], given[-1]), autograph=False)
-        return traced.get_concrete_function(*kind.arguments_spec(spec), tf.TensorSpec((), tf.int64))
+        return traced.get_concrete_function(*kind.arguments_spec(data_spec), tf.TensorSpec((), tf.int64))
 
     def _is_finite(self, metrics: dict[str, tf.Tensor]) -> tf.Tensor:
-        loss = metrics.get("loss") if self._guards_loss else None
-        if loss is None or not loss.dtype.is_floating:
-            return tf.constant(value=True)
-        is_finite = tf.math.is_finite(loss)
-        return is_finite if loss.shape.rank == 0 else tf.reduce_all(is_finite)
+        losses = [metrics[name] for name in metrics if _LOSS.fullmatch(name) and self._guards_loss]
+        are_finite = [tf.reduce_all(tf.math.is_finite(loss)) for loss in losses if loss.dtype.is_floating]
+        return tf.reduce_all(are_finite)
 
 
 class EagerLoop:
@@ -124,7 +125,8 @@ class EagerLoop:
             with numpy_calls.eager_too():  # a tape would end at NumPy without a word
                 metrics = as_floats(self._step(batch))
             made += 1
-            is_finite = not self._guards_loss or bool(np.all(np.isfinite(metrics.get("loss", 0.0))))
+            losses = [metrics[name] for name in metrics if _LOSS.fullmatch(name) and self._guards_loss]
+            is_finite = all(bool(np.all(np.isfinite(loss))) for loss in losses)
             if not is_finite:
                 break
         ran_out = made < limit and is_finite
@@ -150,6 +152,11 @@ def named_tensors(step: Callable[[Any], Any]) -> Callable[[Any], dict[str, tf.Te
         return {name: tf.convert_to_tensor(value) for name, value in logs.items() if value is not None}
 
     return named
+
+
+def of_replica(name: str, place: int) -> str:
+    """Return the name under which a shared step returns a metric of one replica of this process."""
+    return f"@{place}/{name}" if place else name
 
 
 def as_floats(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -1,30 +1,30 @@
-"""What the processes of a cluster bring together between two strides: metrics, state, and whether they are alike.
+"""What replicas bring together between two strides: metrics, state, and whether they are alike.
 
-While they train, the weights stay equal by themselves, as every process makes the same update. What each computes
+While they train, the weights stay equal by themselves, as every replica makes the same update. What each computes
 from its own rows is brought together here: metrics after every stride, moving statistics before anything is saved
-or measured. Random numbers are drawn from seeds of their own, so that no two processes drop out the same.
+or measured. Random numbers are drawn from seeds of their own, so that no two replicas drop out the same.
 """
 
 from __future__ import annotations
 
 import logging
-import platform
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_estimator.engines.engine import Stride
-from keras_estimator.engines.tensorflow.loops import as_floats, named_tensors
+from keras_estimator.engines.tensorflow.loops import as_floats, named_tensors, of_replica
+from keras_estimator.engines.tensorflow.replicas import Replicas
 from keras_estimator.engines.tensorflow.shared_steps import SEEN, WEIGHT, Share
 from keras_estimator.engines.tensorflow.state import ModelState, is_metric
-from keras_estimator.engines.tensorflow.workers import Workers
 from keras_estimator.errors import EstimatorWarning, WorkersDifferError
 from keras_estimator.model.anatomy import holdings
+from keras_estimator.model.blueprint import Blueprint
 from keras_estimator.model.keras_private import storage_of
 
 _LOG = logging.getLogger("keras_estimator")
@@ -32,24 +32,36 @@ _NUMBERS_AT_ONCE = 2**21  # of float64 in one message
 _SEEDS_APART = 0x9E3779B1
 
 
+class _Member(NamedTuple):
+    """The model of one device of this process."""
+
+    model: Any
+    state: ModelState
+
+    @property
+    def metric_variables(self) -> list[tf.Variable]:
+        return [storage_of(variable) for variable in self.model.metrics_variables]
+
+
 class Together:
-    """The state of one model in all processes.
+    """The state of one model in all replicas.
 
     Args:
-        workers: The processes.
-        model: The model of this one.
+        replicas: All of them.
+        model: The user's model: the first replica of this process. The others are copies of it.
         state: Its variables.
 
     Attributes:
-        results: What the metrics of the model say of the rows of all processes, after the newest stride.
+        results: What the metrics of the model say of the rows of all replicas, after the newest stride.
     """
 
-    def __init__(self, workers: Workers, model: Any, state: ModelState) -> None:
-        self.workers = workers
-        self._model = model
-        self._state = state
+    def __init__(self, replicas: Replicas, model: Any, state: ModelState) -> None:
+        self.replicas = replicas
+        self._members = [_Member(model, state)]
+        self._copied: tuple[Any, bool] | None = None
         self._is_begun = False
         self._is_synchronized = False
+        self._seen: dict[str, np.ndarray[Any, Any]] = {}  # what the user's model held when the newest stride ended
         self._warned: set[str] = set()
         self.results: Mapping[str, Any] = {}
 
@@ -57,17 +69,51 @@ class Together:
         """The state of this process was set anew: it is compared again before training goes on."""
         self._is_begun = False
 
-    def shared(self, step: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
-        """Return a step that computes the rows of this process and updates the weights by those of all."""
+    def copy(self, key: Any, *, trains: bool) -> bool:
+        """Make the copies for the further devices, once for each way in which the model is compiled.
+
+        Args:
+            key: Of another model than this one is now, it is another one.
+            trains: Whether they have to train; copies that do can measure, too.
+
+        Returns:
+            Whether they are new, so that whatever was traced with older ones is of no use.
+
+        Raises:
+            BlueprintError: the model cannot be copied.
+        """
+        fits = self._copied is not None and self._copied[0] == key and self._copied[1] >= trains
+        if len(self.replicas.devices) == 1 or fits:
+            return False
+        blueprint = Blueprint.of(self._members[0].model)
+        for remark in blueprint.remarks:
+            warnings.warn(f"on several devices: {remark}", EstimatorWarning, stacklevel=2)
+        del self._members[1:]
+        for device in self.replicas.devices[1:]:
+            with tf.device(device):
+                copied = blueprint.build()
+            self._members.append(_Member(copied, ModelState(copied)))
+        self._copied = key, trains
+        self.forget()
+        return True
+
+    def of_copies(self) -> dict[int, tf.Variable]:
+        """Return the variables that only copies of the model hold, by their ids."""
+        return {id(variable): variable for m in self._members[1:] for variable in m.state.variables().values()}
+
+    def shared(self, step: Callable[[Any, Any], Any]) -> Callable[[Any], dict[str, Any]]:
+        """Return a step in which every replica computes its rows and updates its weights by those of all.
+
+        Args:
+            step: Takes a model and a batch, returns metrics by name.
+        """
+        members, size = list(self._members), len(self._members)
 
         def shared(batch: Any) -> dict[str, Any]:
-            share = Share(self.workers, batch)
-            before = [(variable, variable.read_value()) for variable in self._metric_variables()]
-            with share.used():
-                metrics = named_tensors(step)(share.rows)
-            for variable, value in before:
-                variable.assign(tf.where(share.is_empty, value, variable))
-            return {**metrics, **share.marks}
+            found = self.replicas.run(
+                lambda place, replica: _of_share(step, members[place], Share(replica, batch, (place, size)))
+            )
+            return {of_replica(name, place): value for place, logs in enumerate(found) for name, value in logs.items()}
 
         return shared
 
@@ -85,44 +131,83 @@ class Together:
             WorkersDifferError: a process differs from the chief.
             WorkerLostError: one of them is gone.
         """
-        self.workers.check_alike({"the step of the newest checkpoint (is model_dir one folder for all?)": str(step)})
-        if self.workers.gather([self._is_begun]).all():
+        workers = self.replicas.workers
+        if workers is not None:
+            at = {"the step of the newest checkpoint (is model_dir one folder for all?)": str(step)}
+            workers.check_alike(at | {"the number of its devices": str(len(self.replicas.devices))})
+        if self.replicas.gather([[self._is_begun]] * len(self._members)).all():
             return False
-        self.workers.check_alike(_versions() | self._variables() | dict(parts()))
-        self._take_from_chief()
-        _LOG.info("%d processes train together: %s", self.workers.size, ", ".join(self.workers.names))
+        if workers is not None:
+            workers.check_alike(dict(parts()))
+        self._take_from_first()
+        _LOG.info("%d replicas train together: %s", self.replicas.size, ", ".join(self.replicas.names))
         self._part_seeds()
         self._is_begun = self._is_synchronized = True
+        self._note()
         return True
 
-    def of_stride(self, stride: Stride) -> Stride:
-        """Return what came of a stride in all processes.
+    def reset_metrics(self) -> None:
+        """Start the means of the metrics anew."""
+        for member in self._members:
+            member.model.reset_metrics()
+
+    def spread(self) -> None:
+        """Give the copies what was set in the user's model since the newest stride, by a hook for example."""
+        if len(self._members) == 1:
+            return
+        own, equal = self._own_and_equal(self._members[0])
+        changed = {
+            path: v for path, v in own.items() if path not in self._seen or (v.numpy() != self._seen[path]).any()
+        }
+        for member in self._members[1:]:
+            variables = member.state.variables()
+            for path, variable in {**equal, **changed}.items():
+                variables[path].assign(variable)
+        self._is_synchronized = self._is_synchronized and not changed
+
+    def measure(self) -> None:
+        """Let all measure one state; their random numbers stay their own.
+
+        Raises:
+            WorkersDifferError: the processes have different values.
+            WorkerLostError: one of them is gone.
+        """
+        both = [self._own_and_equal(member) for member in self._members]
+        given = [own | equal for own, equal in both]
+        for variables in given[1:]:
+            _put([variables[path] for path in given[0]], _flat(each.numpy() for each in given[0].values()))
+        self._check_equal(given)
+
+    def of_stride(self, made: Callable[[], Stride]) -> Stride:
+        """Return what came of a stride in all replicas.
+
+        Args:
+            made: Makes the steps of this process.
 
         Raises:
             WorkersDifferError: they made other steps, or read other batches.
             WorkerLostError: one of them is gone.
         """
+        with self.replicas.meeting():
+            stride = made()
+        if self._is_synchronized and len(self._members) > 1:  # later on, `spread` would hide it
+            self._check_equal([equal for _, equal in map(self._own_and_equal, self._members)])
         self._is_synchronized = False
-        metrics = dict(stride.metrics)
-        seen, weight = (np.nan_to_num(float(metrics.pop(name, 0.0))) for name in (SEEN, WEIGHT))
-        own = as_floats(self._model.get_metrics_result())
-        are_of_model = [
-            not weight or (name in own and np.array_equal(own[name], value, equal_nan=True))
-            for name, value in metrics.items()
+        self._note()
+        kept = [[np.asarray(variable) for variable in member.metric_variables] for member in self._members]
+        size = len(self._members)
+        by_member = [_metrics_of(stride.metrics, place, size) for place in range(size)]
+        metrics = {name: value for name, value in by_member[0].items() if name not in (SEEN, WEIGHT)}
+        all_parts = [
+            _parts_of(member, logs, states, stride)
+            for member, logs, states in zip(self._members, by_member, kept, strict=True)
         ]
-        kept = [np.asarray(variable) for variable in self._metric_variables()]
-        parts = [
-            np.array([stride.steps, stride.ended, seen, stride.is_finite, weight]),
-            np.array(are_of_model),
-            _flat(metrics.values()),
-            _flat(kept),
-        ]
-        rows = self.workers.gather([float(number) for number in np.concatenate(parts)])
-        ends = np.cumsum([len(part) for part in parts])[:-1]
+        rows = self.replicas.gather([[float(n) for n in np.concatenate(parts)] for parts in all_parts])
+        ends = np.cumsum([len(part) for part in all_parts[0]])[:-1]
         marks, of_model, values, states = np.split(rows, ends, axis=1)
         if (marks[:, :3] != marks[0, :3]).any():
             raise self._read_otherwise(marks)
-        self.results = self._results_with(states.sum(axis=0), kept)
+        self.results = self._results_with(states.sum(axis=0), kept[0])
         weights = marks[:, 4:] / max(marks[:, 4].sum(), 1e-30)
         means = _unflat((weights * values).sum(axis=0), list(metrics.values()))
         everywhere = np.min(of_model, axis=0, initial=1.0)
@@ -133,10 +218,10 @@ class Together:
         return Stride(stride.steps, stride.ended, is_finite, metrics)
 
     def synchronize(self) -> None:
-        """Give all processes one state: what each learnt from its own rows is brought together.
+        """Give all replicas one state: what each learnt from its own rows is brought together.
 
         Moving statistics, and other numbers that no optimizer updates, become their mean; whole numbers, such
-        as counts of steps, stay those of the chief; the sums of metrics go to the chief.
+        as counts of steps, stay those of the first; the sums of metrics go to the first.
 
         Raises:
             WorkersDifferError: weights differ, because something else than an optimizer has changed them.
@@ -144,99 +229,108 @@ class Together:
         """
         if self._is_synchronized or not self._is_begun:
             return
-        own, equal = self._own_and_equal()
-        self._check_equal(equal)
-        floats = {path: v for path, v in own.items() if v.dtype.is_floating}
-        self._put(floats, self._total(floats.values()) / self.workers.size)
-        self._check_counts({path: v for path, v in own.items() if path not in floats})
-        metrics = dict(enumerate(self._metric_variables()))
-        self._put(metrics, self._total(metrics.values()) * (self.workers.index == 0))
+        self.spread()  # a hook of this moment may have set something
+        both = [self._own_and_equal(member) for member in self._members]
+        self._check_equal([equal for _, equal in both])
+        floats = [{path: v for path, v in own.items() if v.dtype.is_floating} for own, _ in both]
+        mean = self._total([variables.values() for variables in floats]) / self.replicas.size
+        for variables in floats:
+            _put(variables.values(), mean)
+        self._check_counts([{p: v for p, v in own.items() if not v.dtype.is_floating} for own, _ in both])
+        self._put_metrics(self._total([member.metric_variables for member in self._members]))
         self._is_synchronized = True
+        self._note()
 
-    def _metric_variables(self) -> list[tf.Variable]:
-        return [storage_of(variable) for variable in self._model.metrics_variables]
+    def _note(self) -> None:
+        if len(self._members) > 1:
+            own, _ = self._own_and_equal(self._members[0])
+            self._seen = {path: np.array(variable) for path, variable in own.items()}
+
+    def _put_metrics(self, sums: np.ndarray[Any, Any]) -> None:
+        for place, member in enumerate(self._members, self.replicas.first):
+            _put(member.metric_variables, np.zeros_like(sums) if place else sums)
 
     def _results_with(self, states: np.ndarray[Any, Any], kept: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
-        variables = self._metric_variables()
-        for variable, value in zip(variables, _unflat(states, kept), strict=True):
-            variable.assign(value)
-        results = as_floats(self._model.get_metrics_result())
-        for variable, value in zip(variables, kept, strict=True):
-            variable.assign(value)
+        first = self._members[0]
+        _put(first.metric_variables, states)
+        results = as_floats(first.model.get_metrics_result())
+        _put(first.metric_variables, _flat(kept))
         return results
 
-    def _own_and_equal(self) -> tuple[dict[str, tf.Variable], dict[str, tf.Variable]]:
-        """Return the variables that each process changes by itself, and those that stay equal; by path."""
-        seeds, metrics = self._state.seeds(), {id(variable) for variable in self._metric_variables()}
-        updated = {id(storage_of(variable)) for variable in self._model.trainable_variables}
-        for held in holdings(self._model):
+    def _own_and_equal(self, member: _Member) -> tuple[dict[str, tf.Variable], dict[str, tf.Variable]]:
+        """Return the variables that each replica changes by itself, and those that stay equal; by path."""
+        seeds, metrics = member.state.seeds(), {id(variable) for variable in member.metric_variables}
+        updated = {id(storage_of(variable)) for variable in member.model.trainable_variables}
+        for held in holdings(member.model):
             if isinstance(held.owner, keras.optimizers.Optimizer):
                 updated.add(id(held.variable if held.is_raw else storage_of(held.variable)))
         own: dict[str, tf.Variable] = {}
         equal: dict[str, tf.Variable] = {}
-        for path, variable in self._state.variables().items():
+        for path, variable in member.state.variables().items():
             if id(variable) in seeds | metrics or is_metric(path) or variable.dtype == tf.string:
                 continue
             (equal if id(variable) in updated else own)[path] = variable
         return own, equal
 
-    def _check_equal(self, variables: Mapping[str, tf.Variable]) -> None:
-        rows = self.workers.gather([float(zlib.crc32(variable.numpy().tobytes())) for variable in variables.values()])
-        differing = [path for place, path in enumerate(variables) if (rows[:, place] != rows[0, place]).any()]
+    def _check_equal(self, of_members: list[dict[str, tf.Variable]]) -> None:
+        rows = self.replicas.gather(
+            [[float(zlib.crc32(variable.numpy().tobytes())) for variable in each.values()] for each in of_members]
+        )
+        differing = [path for place, path in enumerate(of_members[0]) if (rows[:, place] != rows[0, place]).any()]
         if differing:
             raise WorkersDifferError(
-                "the weights of the processes have become different",
+                "the weights of the replicas have become different",
                 found=f"{', '.join(differing[:6])}" + (f" and {len(differing) - 6} more" if len(differing) > 6 else ""),
-                expected="weights that an optimizer updates, by gradients: these are summed over all processes",
+                expected="weights that an optimizer updates, by gradients: these are summed over all replicas",
                 fix="call self.optimizer.apply(gradients, weights) in train_step, and do not assign weights there",
             )
 
-    def _check_counts(self, variables: Mapping[str, tf.Variable]) -> None:
-        totals = self._total(variables.values()) / self.workers.size
-        flat = _flat(variable.numpy() for variable in variables.values())
-        differ = self.workers.gather([float((totals != flat).any())]).any()
-        if differ and variables and "counts" not in self._warned:
+    def _check_counts(self, of_members: list[dict[str, tf.Variable]]) -> None:
+        mean = self._total([variables.values() for variables in of_members]) / self.replicas.size
+        differs = any((mean != _flat(each.numpy() for each in variables.values())).any() for variables in of_members)
+        differ_somewhere = self.replicas.gather([[float(differs)]] * len(of_members)).any()
+        if differ_somewhere and "counts" not in self._warned:
             self._warned.add("counts")
             warnings.warn(
-                f"some of {', '.join(variables)} have other values in other processes, as each counts its own rows; "
-                "the chief's are saved. Count steps, or measure with a keras.Metric, whose sums are brought together.",
+                f"some of {', '.join(of_members[0])} have other values in other replicas, as each counts its own rows; "
+                "those of the first are saved. Count steps, or measure with a keras.Metric, whose sums are brought "
+                "together.",
                 EstimatorWarning,
                 stacklevel=2,
             )
 
-    def _take_from_chief(self) -> None:
-        variables = {p: v for p, v in self._state.variables().items() if v.dtype != tf.string}
-        self._put(variables, self._total(variables.values(), counts=self.workers.index == 0))
+    def _take_from_first(self) -> None:
+        """Give all replicas the values of the first; its metrics go on, those of the others begin anew."""
+        given = [{p: v for p, v in m.state.variables().items() if v.dtype != tf.string} for m in self._members]
+        values = self._total([given[0].values()], counts=self.replicas.first == 0)
+        for variables in given:
+            _put([variables[path] for path in given[0]], values)
+        self._put_metrics(_flat(variable.numpy() for variable in self._members[0].metric_variables))
 
-    def _total(self, variables: Any, *, counts: bool = True) -> np.ndarray[Any, Any]:
-        """Return the sums over all processes, one after the other; of a process that counts for nothing, zeros."""
-        flat = _flat(variable.numpy() for variable in variables) * counts
-        totals = [self.workers.total(flat[at : at + _NUMBERS_AT_ONCE]) for at in range(0, len(flat), _NUMBERS_AT_ONCE)]
-        return np.concatenate([np.zeros(0), *totals])
-
-    def _put(self, variables: Mapping[Any, tf.Variable], flat: np.ndarray[Any, Any]) -> None:
-        values = _unflat(flat, [variable.numpy() for variable in variables.values()])
-        for variable, value in zip(variables.values(), values, strict=True):
-            variable.assign(value)
+    def _total(self, of_members: list[Any], *, counts: bool = True) -> np.ndarray[Any, Any]:
+        """Return the sums over all replicas, one after the other; of a process that counts for nothing, zeros."""
+        flat = sum((_flat(variable.numpy() for variable in variables) for variables in of_members), np.zeros(1))
+        flat = flat if counts else np.zeros_like(flat)  # times 0, NaN would stay
+        if self.replicas.workers is None:
+            return flat
+        total, each = self.replicas.workers.total, _NUMBERS_AT_ONCE
+        return np.concatenate([np.zeros(0), *(total(flat[at : at + each]) for at in range(0, len(flat), each))])
 
     def _part_seeds(self) -> None:
-        """Let each process draw other random numbers; those of the chief are the ones that are saved."""
-        seeds = self._state.seeds()
-        for variable in self._state.variables().values():
-            if id(variable) in seeds and self.workers.index:
-                value = variable.numpy()
-                shift = np.array(self.workers.index * _SEEDS_APART % 2**31, value.dtype)
-                value.flat[0] = value.flat[0] ^ shift
-                variable.assign(value)
-
-    def _variables(self) -> dict[str, str]:
-        listed = (f"{path} {tuple(v.shape)} {v.dtype.name}" for path, v in self._state.variables().items())
-        return {"the variables of the model": "\n".join(sorted(listed))}
+        """Let each replica draw other random numbers; those of the first are the ones that are saved."""
+        for place, member in enumerate(self._members, self.replicas.first):
+            seeds = member.state.seeds()
+            for variable in member.state.variables().values():
+                if id(variable) in seeds and place:
+                    value = variable.numpy()
+                    shift = np.array(place * _SEEDS_APART % 2**31, value.dtype)
+                    value.flat[0] = value.flat[0] ^ shift
+                    variable.assign(value)
 
     def _read_otherwise(self, marks: np.ndarray[Any, Any]) -> WorkersDifferError:
         at = ", ".join(
             f"{name}: {int(row[0])} steps{', then the end' if row[1] else ''}"
-            for name, row in zip(self.workers.names, marks, strict=True)
+            for name, row in zip(self.replicas.names, marks, strict=True)
         )
         return WorkersDifferError(
             "the processes read other batches from the same data",
@@ -245,6 +339,38 @@ class Together:
             fix="give what shuffles or draws a seed, and all processes the same: keras.utils.set_random_seed(1), "
             "dataset.shuffle(1000, seed=1); or return arrays from the input_fn",
         )
+
+
+def _of_share(step: Callable[[Any, Any], Any], member: _Member, share: Share) -> dict[str, Any]:
+    """Compute the rows of one replica; metrics stay as they are where it has none."""
+    before = [(variable, variable.read_value()) for variable in member.metric_variables]
+    with share.used():
+        metrics = named_tensors(lambda rows: step(member.model, rows))(share.rows)
+    for variable, value in before:
+        variable.assign(tf.where(share.is_empty, value, variable))
+    return {**metrics, **share.marks}
+
+
+def _metrics_of(metrics: Mapping[str, Any], place: int, size: int) -> dict[str, Any]:
+    """Return what the step of one replica has returned, by the names it gave."""
+    others = tuple(of_replica("", other) for other in range(1, size))
+    if not place:
+        return {name: value for name, value in metrics.items() if not (others and name.startswith(others))}
+    prefix = of_replica("", place)
+    return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
+
+
+def _parts_of(
+    member: _Member, logs: dict[str, Any], states: list[np.ndarray[Any, Any]], stride: Stride
+) -> list[np.ndarray[Any, Any]]:
+    """Return what one replica says of a stride: marks, which metrics are of the model, their values, their sums."""
+    seen, weight = (np.nan_to_num(float(logs.pop(name, 0.0))) for name in (SEEN, WEIGHT))
+    own = as_floats(member.model.get_metrics_result())
+    are_of_model = [
+        not weight or (name in own and np.array_equal(own[name], value, equal_nan=True)) for name, value in logs.items()
+    ]
+    marks = [stride.steps, stride.ended, seen, stride.is_finite, weight]
+    return [np.array(marks), np.array(are_of_model), _flat(logs.values()), _flat(states)]
 
 
 def _flat(arrays: Any) -> np.ndarray[Any, Any]:
@@ -258,6 +384,7 @@ def _unflat(flat: np.ndarray[Any, Any], like: list[Any]) -> Iterator[np.ndarray[
         place += each.size
 
 
-def _versions() -> dict[str, str]:
-    modules = {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__}
-    return {f"the version of {name}": text for name, text in {**modules, "Python": platform.python_version()}.items()}
+def _put(variables: Iterable[tf.Variable], flat: np.ndarray[Any, Any]) -> None:
+    given = list(variables)
+    for variable, value in zip(given, _unflat(flat, [each.numpy() for each in given]), strict=True):
+        variable.assign(value)

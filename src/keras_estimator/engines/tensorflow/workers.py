@@ -31,7 +31,7 @@ from keras_estimator.errors import ConfigError, WorkerLostError, WorkersDifferEr
 
 _LOG = logging.getLogger("keras_estimator")
 _GROUP, _GROUP_OF_NUMBERS = 7100, 7200  # keys by which TensorFlow tells groups apart
-_KEY_OF_NUMBERS = 1_000_000  # and collectives; those of traced steps count from 1
+_KEY_OF_NUMBERS, _FORMS = 2**30, 64  # and collectives: each has one shape; those of traced steps count from 64
 _keys = itertools.count(1)  # all processes trace the same steps in the same order
 _LONGEST_WAIT_SECS = 900.0  # for the others within a step: one may write a checkpoint, or export, meanwhile
 _LOOK_EVERY_SECS, _LOOKS_BEFORE_LOST, _LOOK_MS = 2.0, 3, 3000
@@ -49,17 +49,36 @@ def join(task: Task) -> None:
     kind, index = task.type, task.index
     leader = f"/job:{task.trainers[0][0]}/replica:0/task:0"
     ours.configure_collective_ops(collective_leader=leader, device_filters=(f"/job:{kind}/task:{index}",))
-    options = copy.deepcopy(ours.config)
-    options.experimental.collective_group_leader = leader
     cluster = tf.train.ClusterSpec({name: list(addresses) for name, addresses in task.jobs if name != "evaluator"})
     server = ServerDef(
         cluster=cluster.as_cluster_def(),
         job_name=kind,
         task_index=index,
         protocol="grpc",
-        default_session_config=options,
     )
-    ours.enable_collective_ops(server)
+    ours.enable_collective_ops(_ServerToStart(server, leader))
+
+
+class _ServerToStart:
+    """What TensorFlow starts with its first tensor, with the devices that the script has set by then.
+
+    Args:
+        server: What is known of it now.
+        leader: Of the group that sums.
+    """
+
+    def __init__(self, server: ServerDef, leader: str) -> None:
+        self._server = server
+        self._leader = leader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server, name)
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - TensorFlow calls it so
+        options = copy.deepcopy(eager_context.context().config)
+        options.experimental.collective_group_leader = self._leader
+        self._server.default_session_config.CopyFrom(options)
+        return bytes(self._server.SerializeToString())
 
 
 def _has_joined() -> bool:
@@ -91,23 +110,26 @@ class Workers:
         self._token = tf.Variable(0.0, trainable=False)  # orders the collectives of this process
         self._lost: set[str] = set()
         self._sums: dict[int, Any] = {}
+        self._meets_since: float | None = None
 
     @property
     def size(self) -> int:
         """How many they are."""
         return len(self.names)
 
-    def sum(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    def sum(self, tensors: Sequence[tf.Tensor], form: tf.Tensor | None = None) -> list[tf.Tensor]:
         """Return the sums over all processes, in the graph of a step: one message for each dtype.
 
         Args:
             tensors: The same in number, dtypes and shapes in every process.
+            form: A number below 64 that tells shapes apart, if they change from step to step.
         """
         sums: dict[int, tf.Tensor] = {}
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
             flat = [tf.reshape(tensors[place], [-1]) for place in places]
-            together = self._sum(tf.concat(flat, 0), _GROUP, next(_keys))
+            key = tf.constant(next(_keys) * _FORMS) + tf.cast(0 if form is None else form, tf.int32)
+            together = self._sum(tf.concat(flat, 0), _GROUP, key)
             parts = tf.split(together, [tf.size(each) for each in flat])
             for place, part in zip(places, parts, strict=True):
                 sums[place] = tf.reshape(part, tf.shape(tensors[place]))
@@ -137,10 +159,10 @@ class Workers:
                     lambda own: self._sum(own, _GROUP_OF_NUMBERS, _KEY_OF_NUMBERS + size), autograph=False
                 )
                 self._sums[size] = add.get_concrete_function(tf.TensorSpec((size,), tf.float64))
-        with self.losses_explained():
+        with self.meeting():
             return np.asarray(self._sums[size](tf.constant(numbers, tf.float64)))
 
-    def _sum(self, tensor: tf.Tensor, group: int, key: int) -> tf.Tensor:
+    def _sum(self, tensor: tf.Tensor, group: int, key: Any) -> tf.Tensor:
         return tf.raw_ops.CollectiveReduceV2(
             input=tensor,
             group_size=self.size,
@@ -150,7 +172,7 @@ class Workers:
             merge_op="Add",
             final_op="Id",
             communication_hint="auto",
-            timeout_seconds=_LONGEST_WAIT_SECS,
+            timeout_seconds=0,  # with any other, two threads sleep so long for each sum; `_watch` sees to it
         )
 
     @contextlib.contextmanager
@@ -168,6 +190,20 @@ class Workers:
                 yield
         finally:
             over.set()
+
+    @contextlib.contextmanager
+    def meeting(self) -> Iterator[None]:
+        """Compute what needs all processes; none waits for the others longer than `_LONGEST_WAIT_SECS`.
+
+        Raises:
+            WorkerLostError: one of them is gone or does not answer.
+        """
+        self._meets_since = time.monotonic()
+        try:
+            with self.losses_explained():
+                yield
+        finally:
+            self._meets_since = None
 
     @contextlib.contextmanager
     def losses_explained(self) -> Iterator[None]:
@@ -241,8 +277,11 @@ class Workers:
             for name in self.names:
                 looks[name] = looks[name] + 1 if name in silent else 0
             self._lost = {name for name, count in looks.items() if count >= _LOOKS_BEFORE_LOST}
-            if self._lost and not over.is_set():
-                text = f"{', '.join(sorted(self._lost))} does not answer"
+            text = f"{', '.join(sorted(self._lost))} does not answer" if self._lost else ""
+            since = self._meets_since
+            if not text and since is not None and time.monotonic() - since > _LONGEST_WAIT_SECS:
+                text = f"the others did not come for {_LONGEST_WAIT_SECS:.0f} s"
+            if text and not over.is_set():
                 eager_context.context().abort_collective_ops(tf.errors.UNAVAILABLE, f"Collective ended: {text}")
                 return
 

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from keras_estimator.errors import BlueprintError
 from keras_estimator.model import keras_private, numpy_calls
+from keras_estimator.model.anatomy import holdings
 from keras_estimator.model.computation.unchanged import unchanged, wrap_calls
 
 # Sums over rows of another number round otherwise.
@@ -32,7 +33,7 @@ class Separability:
     Attributes:
         largest_difference: Between the answer to a batch and the answers to its parts, over the largest
             number in it; 0 if the rows are separate. None if that tells nothing: the model states the size of
-            its batches, or one batch gets another answer each time.
+            its batches, or one batch gets another answer each time, by random numbers for example.
         inference: The layers in which a row depends on others when the model answers. If any, replicas that
             share a batch answer otherwise than one that has all of it.
         training: The same while the model trains, as in batch normalization: replicas that share a batch then
@@ -77,10 +78,18 @@ def separability_of(model: Any, features: Any) -> Separability:
     return Separability(difference, inference, training)
 
 
-def _answer(model: Any, features: Any) -> list[Any]:
-    """Return the outputs of a model; each time from the state that it has now."""
+def _answer(model: Any, features: Any, *, other_seeds: bool = False) -> list[Any]:
+    """Return the outputs of a model; each time from the state that it has now, or from that with other seeds."""
     with unchanged(model, values=True):
+        shift_seeds(model, 1 if other_seeds else 0)
         return list(tf.nest.flatten(model.predict_step((features,))))
+
+
+def shift_seeds(model: Any, shift: int) -> None:
+    """Let a model draw other random numbers from here on."""
+    for held in holdings(model):
+        if isinstance(held.owner, keras.random.SeedGenerator):
+            held.variable.assign(held.variable + shift)
 
 
 def _largest_difference(model: Any, features: Any) -> float | None:
@@ -88,7 +97,7 @@ def _largest_difference(model: Any, features: Any) -> float | None:
     if any(tensor.shape[0] is not None for tensor in getattr(model, "inputs", None) or ()):
         return None
     whole = _answer(model, features)
-    again = _answer(model, features)
+    again = _answer(model, features, other_seeds=True)  # each part would draw the numbers of the first rows
     if any(_difference(one, [other], rows) > _TOLERANCE for one, other in zip(whole, again, strict=True)):
         return None
     largest = 0.0

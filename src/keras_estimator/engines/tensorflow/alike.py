@@ -1,0 +1,42 @@
+"""What has to be the same in all processes before they train one model together, as text that can be compared."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_estimator.engines.tensorflow.state import ModelState
+from keras_estimator.errors import BlueprintError
+from keras_estimator.model.computation.fingerprint import take_fingerprints
+
+
+def to_compare(model: Any, state: ModelState, data: str) -> dict[str, str]:
+    """Return what it is, and a version, a list or a hash.
+
+    Args:
+        model: A model that is built.
+        state: Its variables.
+        data: What it trains on.
+    """
+    listed = (f"{path} {tuple(v.shape)} {v.dtype.name}" for path, v in state.variables().items())
+    variables = {"the variables of the model": "\n".join(sorted(listed))}
+    return _versions() | variables | {"the data": data} | _computation(model)
+
+
+def _versions() -> dict[str, str]:
+    modules = {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__}
+    return {f"the version of {name}": text for name, text in {**modules, "Python": platform.python_version()}.items()}
+
+
+def _computation(model: Any) -> dict[str, str]:
+    """Return hashes of what a model computes; empty ones of a model of which no copy can be made."""
+    try:
+        found = take_fingerprints(model, None)[0].fingerprint
+        hashes = found.inference.hash, found.training.hash
+    except BlueprintError:
+        hashes = "", ""
+    return dict(zip(("what the model answers", "what a step of training does"), hashes, strict=True))
