@@ -113,11 +113,25 @@ def test_a_loss_in_which_rows_depend_on_each_other_is_refused(loss: object):
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
 def test_losses_that_are_weighed_by_anything_pass(reduction: str):
-    model = of(L.Dense(3, kernel_regularizer="l2", activity_regularizer="l2"), L.Dropout(0.5))
+    model = of(L.Dense(3, kernel_regularizer="l2"), L.Dropout(0.5))
     model.compile("adam", keras.losses.MeanSquaredError(reduction=reduction))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_rows(model, SPEC, refuses=True)
+
+
+def test_a_regularizer_of_outputs_passes_where_keras_divides_it_by_the_rows():
+    model = of(L.Dense(3, activity_regularizer="l2"))
+    model.compile("adam", "mse")
+    losses = []
+    for rows in (2, 4):
+        model(tf.ones((rows, 4)))
+        losses.append(float(model.losses[0]))
+    if losses[0] == pytest.approx(losses[1]):
+        check_rows(model, SPEC, refuses=True)
+    else:  # Keras 3.12 adds up over the batch
+        with pytest.raises(ModelError, match="rows of a batch depend"):
+            check_rows(model, SPEC, refuses=True)
 
 
 def test_random_numbers_in_inference_are_no_dependence():

@@ -86,6 +86,28 @@ def test_without_any_worker_the_run_ends(servers: Any, caplog: pytest.LogCapture
     assert caught.value.found == "worker 0"
 
 
+class Waiting:
+    """The value of a call that is never done."""
+
+    def __init__(self) -> None:
+        self._status_available_event = threading.Event()
+
+
+def test_a_process_that_is_there_and_does_nothing_is_not_waited_for_for_ever(
+    servers: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(server_cluster, "_LOOK_EVERY_SECS", 0.02)
+    monkeypatch.setattr(server_cluster, "_LONGEST_CALL_SECS", 0.1)
+    with socket.socket() as listening:  # as of one that was stopped: its machine takes connections on
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        servers._ps, servers._workers = {"ps 0": address}, {"worker 0": address}  # noqa: SLF001 - of this test
+        with pytest.raises(ke.WorkerLostError) as caught:
+            servers._result(Waiting())  # noqa: SLF001 - what is tested
+    assert caught.value.found == "one of worker 0, ps 0: no answer for 0.1 s"
+
+
 @pytest.mark.parametrize(
     ("error", "lost"),
     [

@@ -34,6 +34,7 @@ _PROBE_SECS = 1.0
 _LOOK_EVERY_SECS, _LOOKS_BEFORE_LOST = 2.0, 3
 _ALONE_SECS = 20.0  # without any worker: one that was started again may come back meanwhile
 _SAY_EVERY_SECS = 10.0
+_LONGEST_CALL_SECS = 900.0  # of a second's work: a worker that was stopped still seems to be there
 _UNDER_WAY_PER_WORKER = 3  # one that is computed, one on its way there, one on its way back
 _PS_IN_ERROR = re.compile(r"/job:ps/replica:\d+/task:(\d+)")
 _connected: dict[tuple[Any, ...], Servers] = {}
@@ -203,7 +204,7 @@ class Servers:
             calls: Its arguments; drawn as calls can be taken on.
 
         Raises:
-            WorkerLostError: a parameter server is gone, or all workers are.
+            WorkerLostError: a parameter server is gone, or all workers are, or a call is never done.
         """
         under_way: collections.deque[Any] = collections.deque()
         for arguments in calls:
@@ -215,8 +216,12 @@ class Servers:
 
     def _result(self, value: Any) -> Any:
         with self.losses_explained():
+            began = time.monotonic()
             while not value._status_available_event.wait(_LOOK_EVERY_SECS):  # noqa: SLF001 - else nobody would look
                 self._look()
+                if time.monotonic() - began > _LONGEST_CALL_SECS:
+                    who = ", ".join([*self._workers, *self._ps])
+                    raise self._error([f"one of {who}: no answer for {_LONGEST_CALL_SECS:g} s"])
             try:
                 return value.fetch()
             except tf.errors.CancelledError:
