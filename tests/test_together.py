@@ -244,4 +244,5 @@ def test_weights_that_become_different_are_an_error(differing: subprocess.Comple
 
 def test_counts_that_differ_are_said(differing: subprocess.CompletedProcess[str]):
     assert about("chief", "counts", differing) == "counts trained"
+    assert 'the steps run with plan="graph"' in differing.stderr
     assert "counting/rows have other values in other replicas" in differing.stderr.replace("some of ", "")

@@ -37,7 +37,7 @@ from keras_estimator.engines.tensorflow.steps import (
 )
 from keras_estimator.engines.tensorflow.together import Together
 from keras_estimator.engines.tensorflow.workers import Workers
-from keras_estimator.errors import ModelError, NotCompiledError
+from keras_estimator.errors import EstimatorWarning, ModelError, NotCompiledError
 from keras_estimator.input_functions import InputContext
 from keras_estimator.inputs import Arrays, Frame, Source, as_arrays, match_names
 from keras_estimator.model import half_built, numpy_calls
@@ -380,6 +380,9 @@ def _together(config: RunConfig, model: Any, state: ModelState) -> tuple[Togethe
         workers = Workers(task, float(config.session_creation_timeout_secs or _PATIENCE_SECS))
     if workers is None and len(devices) == 1:
         return None, devices[0]
+    if config.plan == "step":
+        text = 'plan="step": XLA compiles no sums over replicas, so the steps run with plan="graph"'
+        warnings.warn(text, EstimatorWarning, stacklevel=2)
     return Together(Replicas(devices, workers), model, state), devices[0]
 
 

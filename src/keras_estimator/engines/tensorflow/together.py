@@ -10,37 +10,33 @@ from __future__ import annotations
 import logging
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_estimator.engines.engine import Stride
-from keras_estimator.engines.tensorflow.loops import as_floats, named_tensors, of_replica
+from keras_estimator.engines.tensorflow.loops import as_floats, of_replica
+from keras_estimator.engines.tensorflow.member import (
+    Member,
+    Variables,
+    flattened,
+    metrics_of,
+    of_share,
+    parts_of,
+    put,
+    shaped_like,
+)
 from keras_estimator.engines.tensorflow.replicas import Replicas
 from keras_estimator.engines.tensorflow.shared_steps import SEEN, WEIGHT, Share
-from keras_estimator.engines.tensorflow.state import ModelState, is_metric
+from keras_estimator.engines.tensorflow.state import ModelState
 from keras_estimator.errors import EstimatorWarning, WorkersDifferError
-from keras_estimator.model.anatomy import holdings
 from keras_estimator.model.blueprint import Blueprint
-from keras_estimator.model.keras_private import storage_of
 
 _LOG = logging.getLogger("keras_estimator")
 _NUMBERS_AT_ONCE = 2**21  # of float64 in one message
 _SEEDS_APART = 0x9E3779B1
-
-
-class _Member(NamedTuple):
-    """The model of one device of this process."""
-
-    model: Any
-    state: ModelState
-
-    @property
-    def metric_variables(self) -> list[tf.Variable]:
-        return [storage_of(variable) for variable in self.model.metrics_variables]
 
 
 class Together:
@@ -57,10 +53,11 @@ class Together:
 
     def __init__(self, replicas: Replicas, model: Any, state: ModelState) -> None:
         self.replicas = replicas
-        self._members = [_Member(model, state)]
+        self._members = [Member(model, state)]
         self._copied: tuple[Any, bool] | None = None
         self._is_begun = False
         self._is_synchronized = False
+        self._kinds: dict[int, tuple[Variables, Variables]] = {}  # of members, by place; looked for once for copies
         self._seen: dict[str, np.ndarray[Any, Any]] = {}  # what the user's model held when the newest stride ended
         self._warned: set[str] = set()
         self.results: Mapping[str, Any] = {}
@@ -92,8 +89,9 @@ class Together:
         for device in self.replicas.devices[1:]:
             with tf.device(device):
                 copied = blueprint.build()
-            self._members.append(_Member(copied, ModelState(copied)))
+            self._members.append(Member(copied, ModelState(copied)))
         self._copied = key, trains
+        self._kinds.clear()
         self.forget()
         return True
 
@@ -111,7 +109,7 @@ class Together:
 
         def shared(batch: Any) -> dict[str, Any]:
             found = self.replicas.run(
-                lambda place, replica: _of_share(step, members[place], Share(replica, batch, (place, size)))
+                lambda place, replica: of_share(step, members[place], Share(replica, batch, (place, size)))
             )
             return {of_replica(name, place): value for place, logs in enumerate(found) for name, value in logs.items()}
 
@@ -139,6 +137,7 @@ class Together:
             return False
         if workers is not None:
             workers.check_alike(dict(parts()))
+        self._kinds.clear()
         self._take_from_first()
         _LOG.info("%d replicas train together: %s", self.replicas.size, ", ".join(self.replicas.names))
         self._part_seeds()
@@ -155,12 +154,13 @@ class Together:
         """Give the copies what was set in the user's model since the newest stride, by a hook for example."""
         if len(self._members) == 1:
             return
-        own, equal = self._own_and_equal(self._members[0])
+        own, equal = self._own_and_equal(0)
         changed = {
             path: v for path, v in own.items() if path not in self._seen or (v.numpy() != self._seen[path]).any()
         }
-        for member in self._members[1:]:
-            variables = member.state.variables()
+        for place in range(1, len(self._members)):
+            own_there, equal_there = self._own_and_equal(place)
+            variables = own_there | equal_there
             for path, variable in {**equal, **changed}.items():
                 variables[path].assign(variable)
         self._is_synchronized = self._is_synchronized and not changed
@@ -172,10 +172,10 @@ class Together:
             WorkersDifferError: the processes have different values.
             WorkerLostError: one of them is gone.
         """
-        both = [self._own_and_equal(member) for member in self._members]
+        both = [self._own_and_equal(place) for place in range(len(self._members))]
         given = [own | equal for own, equal in both]
         for variables in given[1:]:
-            _put([variables[path] for path in given[0]], _flat(each.numpy() for each in given[0].values()))
+            put([variables[path] for path in given[0]], flattened(each.numpy() for each in given[0].values()))
         self._check_equal(given)
 
     def of_stride(self, made: Callable[[], Stride]) -> Stride:
@@ -191,15 +191,15 @@ class Together:
         with self.replicas.meeting():
             stride = made()
         if self._is_synchronized and len(self._members) > 1:  # later on, `spread` would hide it
-            self._check_equal([equal for _, equal in map(self._own_and_equal, self._members)])
+            self._check_equal([self._own_and_equal(place)[1] for place in range(len(self._members))])
         self._is_synchronized = False
         self._note()
         kept = [[np.asarray(variable) for variable in member.metric_variables] for member in self._members]
         size = len(self._members)
-        by_member = [_metrics_of(stride.metrics, place, size) for place in range(size)]
+        by_member = [metrics_of(stride.metrics, place, size) for place in range(size)]
         metrics = {name: value for name, value in by_member[0].items() if name not in (SEEN, WEIGHT)}
         all_parts = [
-            _parts_of(member, logs, states, stride)
+            parts_of(member, logs, states, stride)
             for member, logs, states in zip(self._members, by_member, kept, strict=True)
         ]
         rows = self.replicas.gather([[float(n) for n in np.concatenate(parts)] for parts in all_parts])
@@ -209,7 +209,7 @@ class Together:
             raise self._read_otherwise(marks)
         self.results = self._results_with(states.sum(axis=0), kept[0])
         weights = marks[:, 4:] / max(marks[:, 4].sum(), 1e-30)
-        means = _unflat((weights * values).sum(axis=0), list(metrics.values()))
+        means = shaped_like((weights * values).sum(axis=0), list(metrics.values()))
         everywhere = np.min(of_model, axis=0, initial=1.0)
         for name, mean, is_of_model in zip(metrics, means, everywhere, strict=True):
             # What a step of the user's returns by itself is about its last batch.
@@ -230,12 +230,12 @@ class Together:
         if self._is_synchronized or not self._is_begun:
             return
         self.spread()  # a hook of this moment may have set something
-        both = [self._own_and_equal(member) for member in self._members]
+        both = [self._own_and_equal(place) for place in range(len(self._members))]
         self._check_equal([equal for _, equal in both])
         floats = [{path: v for path, v in own.items() if v.dtype.is_floating} for own, _ in both]
         mean = self._total([variables.values() for variables in floats]) / self.replicas.size
         for variables in floats:
-            _put(variables.values(), mean)
+            put(variables.values(), mean)
         self._check_counts([{p: v for p, v in own.items() if not v.dtype.is_floating} for own, _ in both])
         self._put_metrics(self._total([member.metric_variables for member in self._members]))
         self._is_synchronized = True
@@ -243,34 +243,28 @@ class Together:
 
     def _note(self) -> None:
         if len(self._members) > 1:
-            own, _ = self._own_and_equal(self._members[0])
+            own, _ = self._own_and_equal(0)
             self._seen = {path: np.array(variable) for path, variable in own.items()}
 
     def _put_metrics(self, sums: np.ndarray[Any, Any]) -> None:
         for place, member in enumerate(self._members, self.replicas.first):
-            _put(member.metric_variables, np.zeros_like(sums) if place else sums)
+            put(member.metric_variables, np.zeros_like(sums) if place else sums)
 
     def _results_with(self, states: np.ndarray[Any, Any], kept: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
         first = self._members[0]
-        _put(first.metric_variables, states)
+        put(first.metric_variables, states)
         results = as_floats(first.model.get_metrics_result())
-        _put(first.metric_variables, _flat(kept))
+        put(first.metric_variables, flattened(kept))
         return results
 
-    def _own_and_equal(self, member: _Member) -> tuple[dict[str, tf.Variable], dict[str, tf.Variable]]:
-        """Return the variables that each replica changes by itself, and those that stay equal; by path."""
-        seeds, metrics = member.state.seeds(), {id(variable) for variable in member.metric_variables}
-        updated = {id(storage_of(variable)) for variable in member.model.trainable_variables}
-        for held in holdings(member.model):
-            if isinstance(held.owner, keras.optimizers.Optimizer):
-                updated.add(id(held.variable if held.is_raw else storage_of(held.variable)))
-        own: dict[str, tf.Variable] = {}
-        equal: dict[str, tf.Variable] = {}
-        for path, variable in member.state.variables().items():
-            if id(variable) in seeds | metrics or is_metric(path) or variable.dtype == tf.string:
-                continue
-            (equal if id(variable) in updated else own)[path] = variable
-        return own, equal
+    def _own_and_equal(self, place: int) -> tuple[Variables, Variables]:
+        """Return the variables that a replica changes by itself, and those that stay equal in all; by path."""
+        if place not in self._kinds:
+            kinds = self._members[place].own_and_equal()
+            if len(self._members) == 1:
+                return kinds  # what is trainable may change, without copies that would be made anew
+            self._kinds[place] = kinds
+        return self._kinds[place]
 
     def _check_equal(self, of_members: list[dict[str, tf.Variable]]) -> None:
         rows = self.replicas.gather(
@@ -287,7 +281,8 @@ class Together:
 
     def _check_counts(self, of_members: list[dict[str, tf.Variable]]) -> None:
         mean = self._total([variables.values() for variables in of_members]) / self.replicas.size
-        differs = any((mean != _flat(each.numpy() for each in variables.values())).any() for variables in of_members)
+        own = [flattened(each.numpy() for each in variables.values()) for variables in of_members]
+        differs = any((mean != numbers).any() for numbers in own)
         differ_somewhere = self.replicas.gather([[float(differs)]] * len(of_members)).any()
         if differ_somewhere and "counts" not in self._warned:
             self._warned.add("counts")
@@ -304,12 +299,12 @@ class Together:
         given = [{p: v for p, v in m.state.variables().items() if v.dtype != tf.string} for m in self._members]
         values = self._total([given[0].values()], counts=self.replicas.first == 0)
         for variables in given:
-            _put([variables[path] for path in given[0]], values)
-        self._put_metrics(_flat(variable.numpy() for variable in self._members[0].metric_variables))
+            put([variables[path] for path in given[0]], values)
+        self._put_metrics(flattened(variable.numpy() for variable in self._members[0].metric_variables))
 
     def _total(self, of_members: list[Any], *, counts: bool = True) -> np.ndarray[Any, Any]:
         """Return the sums over all replicas, one after the other; of a process that counts for nothing, zeros."""
-        flat = sum((_flat(variable.numpy() for variable in variables) for variables in of_members), np.zeros(1))
+        flat = sum((flattened(variable.numpy() for variable in variables) for variables in of_members), np.zeros(1))
         flat = flat if counts else np.zeros_like(flat)  # times 0, NaN would stay
         if self.replicas.workers is None:
             return flat
@@ -339,52 +334,3 @@ class Together:
             fix="give what shuffles or draws a seed, and all processes the same: keras.utils.set_random_seed(1), "
             "dataset.shuffle(1000, seed=1); or return arrays from the input_fn",
         )
-
-
-def _of_share(step: Callable[[Any, Any], Any], member: _Member, share: Share) -> dict[str, Any]:
-    """Compute the rows of one replica; metrics stay as they are where it has none."""
-    before = [(variable, variable.read_value()) for variable in member.metric_variables]
-    with share.used():
-        metrics = named_tensors(lambda rows: step(member.model, rows))(share.rows)
-    for variable, value in before:
-        variable.assign(tf.where(share.is_empty, value, variable))
-    return {**metrics, **share.marks}
-
-
-def _metrics_of(metrics: Mapping[str, Any], place: int, size: int) -> dict[str, Any]:
-    """Return what the step of one replica has returned, by the names it gave."""
-    others = tuple(of_replica("", other) for other in range(1, size))
-    if not place:
-        return {name: value for name, value in metrics.items() if not (others and name.startswith(others))}
-    prefix = of_replica("", place)
-    return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
-
-
-def _parts_of(
-    member: _Member, logs: dict[str, Any], states: list[np.ndarray[Any, Any]], stride: Stride
-) -> list[np.ndarray[Any, Any]]:
-    """Return what one replica says of a stride: marks, which metrics are of the model, their values, their sums."""
-    seen, weight = (np.nan_to_num(float(logs.pop(name, 0.0))) for name in (SEEN, WEIGHT))
-    own = as_floats(member.model.get_metrics_result())
-    are_of_model = [
-        not weight or (name in own and np.array_equal(own[name], value, equal_nan=True)) for name, value in logs.items()
-    ]
-    marks = [stride.steps, stride.ended, seen, stride.is_finite, weight]
-    return [np.array(marks), np.array(are_of_model), _flat(logs.values()), _flat(states)]
-
-
-def _flat(arrays: Any) -> np.ndarray[Any, Any]:
-    return np.concatenate([np.zeros(0), *(np.ravel(np.asarray(array)).astype(np.float64) for array in arrays)])
-
-
-def _unflat(flat: np.ndarray[Any, Any], like: list[Any]) -> Iterator[np.ndarray[Any, Any]]:
-    place = 0
-    for each in map(np.asarray, like):
-        yield flat[place : place + each.size].reshape(each.shape).astype(each.dtype)
-        place += each.size
-
-
-def _put(variables: Iterable[tf.Variable], flat: np.ndarray[Any, Any]) -> None:
-    given = list(variables)
-    for variable, value in zip(given, _unflat(flat, [each.numpy() for each in given]), strict=True):
-        variable.assign(value)
