@@ -27,13 +27,13 @@ from tensorflow.core.protobuf.tensorflow_server_pb2 import ServerDef
 from tensorflow.python.eager import context as eager_context
 
 from keras_estimator.cluster import Task
-from keras_estimator.errors import ConfigError, WorkerLostError
+from keras_estimator.engines.tensorflow.joining import came_too_late, wait_for_all
+from keras_estimator.errors import WorkerLostError
 
 _LOG = logging.getLogger("keras_estimator")
 _PROBE_SECS = 1.0
 _LOOK_EVERY_SECS, _LOOKS_BEFORE_LOST = 2.0, 3
 _ALONE_SECS = 20.0  # without any worker: one that was started again may come back meanwhile
-_SAY_EVERY_SECS = 10.0
 _LONGEST_CALL_SECS = 900.0  # of a second's work: a worker that was stopped still seems to be there
 _UNDER_WAY_PER_WORKER = 3  # one that is computed, one on its way there, one on its way back
 _PS_IN_ERROR = re.compile(r"/job:ps/replica:\d+/task:(\d+)")
@@ -63,12 +63,7 @@ def check_joined() -> None:
         ConfigError: it was too late for that.
     """
     if eager_context.context().get_server_def() is None:
-        raise ConfigError(
-            "TensorFlow had started before it could join the cluster",
-            found="TF_CONFIG names parameter servers, and a tensor was made before keras_estimator was imported",
-            expected="`import keras_estimator` before the first tensor, dataset or model",
-            fix="move `import keras_estimator` to the top of the script, or start it by `keras-estimator run`",
-        )
+        raise came_too_late("parameter servers")
 
 
 def reach(address: str) -> str:
@@ -103,21 +98,11 @@ def _named(cluster: dict[str, list[str]], *types: str) -> dict[str, str]:
 
 def _wait_for(cluster: dict[str, list[str]], patience_secs: float) -> None:
     waited_for = _named(cluster, "worker", "ps")
-    began = said = time.monotonic()
-    while missing := [name for name, address in waited_for.items() if reach(address) != "there"]:
-        now = time.monotonic()
-        if now - began > patience_secs:
-            raise WorkerLostError(
-                "the cluster is not whole",
-                found=f"no answer from {', '.join(missing)} for {now - began:.0f} s",
-                expected=f"a chief, and: {', '.join(waited_for)}",
-                fix="start them, with this cluster in TF_CONFIG; see their logs for why they ended; or wait "
-                "longer: RunConfig(session_creation_timeout_secs=...)",
-            )
-        if now - said > _SAY_EVERY_SECS:
-            said = now
-            _LOG.info("waiting for %s since %.0f s", ", ".join(missing), now - began)
-        time.sleep(0.2)
+
+    def find_missing() -> list[str]:
+        return [name for name, address in waited_for.items() if reach(address) != "there"]
+
+    wait_for_all(find_missing, f"a chief, and: {', '.join(waited_for)}", patience_secs)
 
 
 class _Recovery:

@@ -15,7 +15,6 @@ import contextlib
 import copy
 import hashlib
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -27,15 +26,14 @@ from tensorflow.core.protobuf.tensorflow_server_pb2 import ServerDef
 from tensorflow.python.eager import context as eager_context
 
 from keras_estimator.cluster import Task
-from keras_estimator.errors import ConfigError, WorkerLostError, WorkersDifferError
+from keras_estimator.engines.tensorflow.joining import came_too_late, wait_for_all
+from keras_estimator.errors import WorkerLostError, WorkersDifferError
 
-_LOG = logging.getLogger("keras_estimator")
 _GROUP, _GROUP_OF_NUMBERS = 7100, 7200  # keys by which TensorFlow tells groups apart
 _KEY_OF_NUMBERS, _FORMS = 2**30, 64  # and collectives: each has one shape; those of traced steps count from 64
 _keys = itertools.count(1)  # all processes trace the same steps in the same order
 _LONGEST_WAIT_SECS = 900.0  # for the others within a step: one may write a checkpoint, or export, meanwhile
 _LOOK_EVERY_SECS, _LOOKS_BEFORE_LOST, _LOOK_MS = 2.0, 3, 3000
-_SAY_EVERY_SECS = 10.0
 
 
 def join(task: Task) -> None:
@@ -102,7 +100,7 @@ class Workers:
 
     def __init__(self, task: Task, patience_secs: float) -> None:
         if not _has_joined():
-            raise _came_too_late()
+            raise came_too_late("a cluster")
         self.names = [f"{kind} {index}" if kind == "worker" else kind for kind, index in task.trainers]
         self.index = task.trainers.index((task.type, task.index))
         self._devices = [f"/job:{kind}/replica:0/task:{index}" for kind, index in task.trainers]
@@ -182,7 +180,8 @@ class Workers:
         Raises:
             WorkerLostError: one did not come in time.
         """
-        self._wait_for_all()
+        expected = f"{self.size} processes that train: {', '.join(self.names)}"
+        wait_for_all(self._silent, expected, self._patience_secs)
         over = threading.Event()
         threading.Thread(target=self._watch, args=(over,), name="watch-workers", daemon=True).start()
         try:
@@ -237,25 +236,6 @@ class Workers:
                 return set(silent)
             time.sleep(1)
         return set()
-
-    def _wait_for_all(self) -> None:
-        began = said = time.monotonic()
-        missing = self._silent()
-        while missing:
-            now = time.monotonic()
-            if now - began > self._patience_secs:
-                raise WorkerLostError(
-                    "the cluster is not whole",
-                    found=f"no answer from {', '.join(missing)} for {now - began:.0f} s",
-                    expected=f"{self.size} processes that train: {', '.join(self.names)}",
-                    fix="start them, with this cluster in TF_CONFIG; see their logs for why they ended; or wait "
-                    "longer: RunConfig(session_creation_timeout_secs=...)",
-                )
-            if now - said > _SAY_EVERY_SECS:
-                said = now
-                _LOG.info("waiting for %s since %.0f s", ", ".join(missing), now - began)
-            time.sleep(0.2)
-            missing = self._silent()
 
     def _silent(self) -> list[str]:
         """Return the names of those that do not answer now."""
@@ -312,12 +292,3 @@ class Workers:
                 expected="the same program, data, versions and model_dir for all",
                 fix="give every process the same script, arguments, environment and shared model_dir",
             )
-
-
-def _came_too_late() -> ConfigError:
-    return ConfigError(
-        "TensorFlow had started before it could join the cluster",
-        found="TF_CONFIG names a cluster, and a tensor was made before keras_estimator was imported",
-        expected="`import keras_estimator` before the first tensor, dataset or model",
-        fix="move `import keras_estimator` to the top of the script, or start it by `keras-estimator run`",
-    )
