@@ -10,6 +10,7 @@ leave those updates done that do not depend on the batch. Nothing is read beyond
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Callable
@@ -99,8 +100,9 @@ class CompiledLoop:
 
     def _is_finite(self, metrics: dict[str, tf.Tensor]) -> tf.Tensor:
         losses = [metrics[name] for name in metrics if _LOSS.fullmatch(name) and self._guards_loss]
-        are_finite = [tf.reduce_all(tf.math.is_finite(loss)) for loss in losses if loss.dtype.is_floating]
-        return tf.reduce_all(are_finite)
+        are_finite = [tf.math.is_finite(loss) for loss in losses if loss.dtype.is_floating]
+        each = [one if one.shape.rank == 0 else tf.reduce_all(one) for one in are_finite]
+        return functools.reduce(tf.logical_and, each) if each else tf.constant(value=True)
 
 
 class EagerLoop:
