@@ -21,6 +21,7 @@ gc.set_threshold(50_000, 10, 10)
 # Each of these runs for minutes on one processor, so that the last one to begin would keep the others waiting.
 LONGEST = [
     "test_zoo_on_two_devices",
+    "test_together",
     "test_pickled_graph",
     "test_contract",
     "test_blueprint",

@@ -32,7 +32,7 @@ OTHERWISE = frozenset(
 )
 ROUNDED = {"half_precision_scales_by_itself": 1e-2}
 NAMES = sorted(zoo.KINDS)
-COMPARED = [name for name in NAMES if name not in OTHERWISE][::3]  # each third costs a training more
+COMPARED = [name for name in NAMES if name not in OTHERWISE][::4]  # each fourth costs a training more
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,6 @@ def test_a_kind_trains_on_two_devices_or_is_refused(result: dict[str, Any], name
 
 
 def test_many_kinds_are_compared_and_few_are_refused():
-    assert len(COMPARED) > 30
+    assert len(COMPARED) > 25
     assert len(REFUSED) < len(NAMES) / 20
     assert zoo.KINDS.keys() >= REFUSED.keys() | OTHERWISE
