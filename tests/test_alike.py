@@ -5,14 +5,15 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+import keras_estimator as ke
 from keras_estimator.engines.tensorflow.alike import to_compare
 from keras_estimator.engines.tensorflow.state import ModelState
 
 
-def compared(*layers: keras.layers.Layer, data: str = "x") -> dict[str, str]:
+def compared(*layers: keras.layers.Layer, data: str = "x", **settings: object) -> dict[str, str]:
     model = keras.Sequential([keras.layers.Input((3,)), *layers, keras.layers.Dense(1, name="last")])
     model.compile("sgd", "mse")
-    return to_compare(model, ModelState(model), data)
+    return to_compare(model, ModelState(model), data, ke.RunConfig(**settings))
 
 
 def differing(one: dict[str, str], other: dict[str, str]) -> set[str]:
@@ -31,6 +32,12 @@ def test_what_differs_has_a_name():
         differing(compared(), compared(keras.layers.Dense(2, name="more"))) == {"the variables of the model"} | answers
     )
     assert differing(compared(), compared(keras.layers.ReLU(name="relu"))) >= answers
+
+
+def test_settings_by_which_processes_would_part_are_compared():
+    assert differing(compared(), compared(save_summary_steps=None)) == {"RunConfig.save_summary_steps"}
+    assert differing(compared(), compared(eval_distribute="mirrored")) == {"RunConfig.eval_distribute"}
+    assert not differing(compared(), compared(model_dir="elsewhere", progress="off"))
 
 
 def test_versions_are_among_it():

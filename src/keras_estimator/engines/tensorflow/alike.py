@@ -12,19 +12,30 @@ import tensorflow as tf
 from keras_estimator.engines.tensorflow.state import ModelState
 from keras_estimator.errors import BlueprintError
 from keras_estimator.model.computation.fingerprint import take_fingerprints
+from keras_estimator.run_config import RunConfig, strategy_of
+
+# What decides how many hooks there are and when, which rows are read, and what is computed.
+_SETTINGS = (
+    "tf_random_seed save_summary_steps save_checkpoints_steps save_checkpoints_secs log_step_count_steps "
+    "plan data_position dependent_rows"
+).split()
 
 
-def to_compare(model: Any, state: ModelState, data: str) -> dict[str, str]:
+def to_compare(model: Any, state: ModelState, data: str, config: RunConfig) -> dict[str, str]:
     """Return what it is, and a version, a list or a hash.
 
     Args:
         model: A model that is built.
         state: Its variables.
         data: What it trains on.
+        config: How it runs.
     """
     listed = (f"{path} {tuple(v.shape)} {v.dtype.name}" for path, v in state.variables().items())
     variables = {"the variables of the model": "\n".join(sorted(listed))}
-    return _versions() | variables | {"the data": data} | _computation(model)
+    settings = {f"RunConfig.{name}": repr(getattr(config, name)) for name in _SETTINGS}
+    for name in ("train_distribute", "eval_distribute"):
+        settings[f"RunConfig.{name}"] = str(strategy_of(getattr(config, name))[0])
+    return _versions() | settings | variables | {"the data": data} | _computation(model)
 
 
 def _versions() -> dict[str, str]:

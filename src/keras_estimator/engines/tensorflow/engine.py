@@ -258,7 +258,7 @@ class TensorFlowEngine:
     def begin_together(self, step: int, data: str) -> None:
         if self._together is None:
             return
-        if self._together.begin(step, lambda: to_compare(self.model, self._state, data)):
+        if self._together.begin(step, lambda: to_compare(self.model, self._state, data, self._config)):
             self._check_rows()
 
     def gather(self, numbers: Sequence[float]) -> np.ndarray[Any, Any]:
