@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_estimator.errors import ConfigError, InputError
+from keras_estimator.errors import ConfigError, InputError, NotCompiledError
 from keras_estimator.inputs import match_names
 from keras_estimator.model.keras_private import has_own
 
@@ -104,6 +104,21 @@ def _output_names(model: Any) -> list[str]:
     if names:
         return list(names)
     return [layer.name for layer in model.layers[-1:]]
+
+
+def check_compiled(model: Any, verb: str) -> None:
+    """Check that a model has what it needs to train or evaluate.
+
+    Raises:
+        NotCompiledError: it has no loss.
+    """
+    if not model.compiled:
+        raise NotCompiledError(
+            f"the model has to be compiled before it can {verb}",
+            found=f"`{model.name}` without compile()",
+            expected="an optimizer and a loss",
+            fix=f'estimator.model.compile(optimizer="adam", loss="mse"), then {verb} again',
+        )
 
 
 def check_labels(model: Any, spec: Any) -> None:

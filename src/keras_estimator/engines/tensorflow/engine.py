@@ -15,11 +15,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_estimator.arguments import MetricFunction
-from keras_estimator.engines.engine import State, Stride
+from keras_estimator.engines.engine import State, Stride, patience_secs
 from keras_estimator.engines.tensorflow import export
 from keras_estimator.engines.tensorflow.added_metrics import MeasuringLoop
 from keras_estimator.engines.tensorflow.alike import to_compare
-from keras_estimator.engines.tensorflow.batches import Ports, check_labels
+from keras_estimator.engines.tensorflow.batches import Ports, check_compiled, check_labels
 from keras_estimator.engines.tensorflow.dependent_rows import check_any_size, check_rows
 from keras_estimator.engines.tensorflow.feeds import IteratorFeed, open_feed
 from keras_estimator.engines.tensorflow.loops import CompiledLoop, EagerLoop, as_floats
@@ -37,14 +37,13 @@ from keras_estimator.engines.tensorflow.steps import (
 )
 from keras_estimator.engines.tensorflow.together import Together
 from keras_estimator.engines.tensorflow.workers import Workers
-from keras_estimator.errors import EstimatorWarning, ModelError, NotCompiledError
+from keras_estimator.errors import EstimatorWarning, ModelError
 from keras_estimator.input_functions import InputContext
 from keras_estimator.inputs import Arrays, Frame, Source, as_arrays, match_names
 from keras_estimator.model import half_built, numpy_calls
 from keras_estimator.model.keras_private import all_layers, build_for_training, compiled_as, has_own, tracks_loss
 from keras_estimator.run_config import ModeKeys, RunConfig, task_of
 
-_PATIENCE_SECS = 7200.0  # for the others of a cluster to start, as tf.estimator had it
 _Loop = CompiledLoop | EagerLoop | MeasuringLoop
 
 
@@ -73,6 +72,7 @@ class TensorFlowEngine:
         self._together, self._device = _together(config, model, self._state)
         self._of_all = False  # whether the newest metrics are those of all replicas
         self._is_joined = False
+        self._probed: Any = None
         self._spec: Any = None
         numpy_calls.install()
         half_built.complete(model)
@@ -135,7 +135,7 @@ class TensorFlowEngine:
             self._predicting.prepare(feed.spec)
             self.ready_to_use()
             return
-        self._check_compiled("train" if mode == ModeKeys.TRAIN else "evaluate")
+        check_compiled(self.model, "train" if mode == ModeKeys.TRAIN else "evaluate")
         check_labels(self.model, feed.spec)
         if mode == ModeKeys.TRAIN:
             self._build(feed.spec)
@@ -293,7 +293,11 @@ class TensorFlowEngine:
             self._loops.clear()  # they run on older copies
 
     def _check_rows(self) -> None:
-        check_rows(self.model, self._spec, refuses=self._config.dependent_rows == "refuse")
+        """Probe the rows, once for each way in which the model is compiled and each kind of data."""
+        key = self._key(ModeKeys.TRAIN), self._key(ModeKeys.EVAL), repr(self._spec)
+        if key != self._probed:
+            check_rows(self.model, self._spec, refuses=self._config.dependent_rows == "refuse")
+            self._probed = key
 
     def _key(self, mode: str, *further: Any) -> tuple[Any, ...]:
         # A model that is compiled anew, or another step put on it, needs other loops.
@@ -362,22 +366,13 @@ class TensorFlowEngine:
         else:
             build_for_training(self.model, None)
 
-    def _check_compiled(self, verb: str) -> None:
-        if not self.model.compiled:
-            raise NotCompiledError(
-                f"the model has to be compiled before it can {verb}",
-                found=f"`{self.model.name}` without compile()",
-                expected="an optimizer and a loss",
-                fix=f'estimator.model.compile(optimizer="adam", loss="mse"), then {verb} again',
-            )
-
 
 def _together(config: RunConfig, model: Any, state: ModelState) -> tuple[Together | None, str]:
     """Return who shares the steps, if more than one does, and the first device of this process."""
     task, devices = task_of(config), devices_of(config)
     workers = None
     if len(task.trainers) > 1:
-        workers = Workers(task, float(config.session_creation_timeout_secs or _PATIENCE_SECS))
+        workers = Workers(task, patience_secs(config))
     if workers is None and len(devices) == 1:
         return None, devices[0]
     if config.plan == "step":

@@ -40,6 +40,22 @@ def wait_for_all(find_missing: Callable[[], list[str]], expected: str, patience_
         time.sleep(_LOOK_EVERY_SECS)
 
 
+def process_lost(lost: str, expected: str) -> WorkerLostError:
+    """Return the error for a training that cannot go on without another process.
+
+    Args:
+        lost: Who is gone.
+        expected: Who should be there.
+    """
+    return WorkerLostError(
+        "the training cannot go on, as another process of the cluster is gone or does not answer",
+        found=lost,
+        expected=expected,
+        fix="start all of them again: they go on from the newest checkpoint. `keras-estimator launch` does "
+        "so by itself",
+    )
+
+
 def came_too_late(cluster: str) -> ConfigError:
     """Return the error for a process in which TensorFlow had started before it could join.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ class CompiledLoop:
         spec = kind.batch_spec(data_spec)
         step = self._step.get_concrete_function(spec)
         self.graph = step.graph
-        first = tf.nest.map_structure(lambda t: tf.zeros(_known(t.shape), t.dtype), step.structured_outputs)
+        first = tf.nest.map_structure(no_metric, step.structured_outputs)
         shapes = tf.nest.map_structure(lambda t: t.shape, step.structured_outputs)
 
         nothing = tf.OptionalSpec(spec)
@@ -99,10 +99,7 @@ class CompiledLoop:
         return traced.get_concrete_function(*kind.arguments_spec(data_spec), tf.TensorSpec((), tf.int64))
 
     def _is_finite(self, metrics: dict[str, tf.Tensor]) -> tf.Tensor:
-        losses = [metrics[name] for name in metrics if _LOSS.fullmatch(name) and self._guards_loss]
-        are_finite = [tf.math.is_finite(loss) for loss in losses if loss.dtype.is_floating]
-        each = [one if one.shape.rank == 0 else tf.reduce_all(one) for one in are_finite]
-        return functools.reduce(tf.logical_and, each) if each else tf.constant(value=True)
+        return is_finite(metrics) if self._guards_loss else tf.constant(value=True)
 
 
 class EagerLoop:
@@ -167,5 +164,14 @@ def as_floats(metrics: dict[str, Any]) -> dict[str, Any]:
     return {name: float(array.item()) if array.size == 1 else array for name, array in arrays.items()}
 
 
-def _known(shape: tf.TensorShape) -> list[int]:
-    return [size or 0 for size in shape.as_list()] if shape.rank is not None else []
+def no_metric(like: tf.Tensor) -> tf.Tensor:
+    """Return what stands for a metric before the first step, in a graph."""
+    return tf.zeros([size or 0 for size in like.shape.as_list()] if like.shape.rank is not None else [], like.dtype)
+
+
+def is_finite(metrics: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Return whether the losses among the metrics of a step are finite, in a graph."""
+    losses = [metrics[name] for name in metrics if _LOSS.fullmatch(name)]
+    are_finite = [tf.math.is_finite(loss) for loss in losses if loss.dtype.is_floating]
+    each = [one if one.shape.rank == 0 else tf.reduce_all(one) for one in are_finite]
+    return functools.reduce(tf.logical_and, each) if each else tf.constant(value=True)

@@ -34,6 +34,7 @@ from keras_estimator.engines.tensorflow.served_model import (
     can_be_joined,
 )
 from keras_estimator.engines.tensorflow.server_cluster import Servers, check_joined, connect
+from keras_estimator.engines.tensorflow.state import parted_seed
 from keras_estimator.engines.tensorflow.steps import train_step
 from keras_estimator.errors import ConfigError, ModelError
 from keras_estimator.model import numpy_calls
@@ -43,7 +44,6 @@ from keras_estimator.run_config import ModeKeys, RunConfig, task_of
 
 _LOG = logging.getLogger("keras_estimator")
 _MOST_BATCHES_AT_ONCE = 16
-_SEEDS_APART = 0x9E3779B1
 
 
 class ParameterServerEngine:
@@ -281,9 +281,7 @@ class _Counts:
         if path in self._reset_values:
             return self._reset_values[path]  # it measures its own batches
         if path in self._seeds:
-            own = start.copy()
-            own.flat[0] ^= np.array((self._step + self._handed_out + 1) * _SEEDS_APART % 2**31, start.dtype)
-            return own
+            return parted_seed(start, self._step + self._handed_out + 1)
         # What it will be once the calls before this one are done; Keras counts one for each step.
         rate = self._rates.get(path, 1.0 if path.endswith("/iterations") else 0.0)
         ahead: np.ndarray[Any, Any] = (start + np.rint(rate * self._handed_out)).astype(start.dtype)

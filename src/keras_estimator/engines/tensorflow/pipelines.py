@@ -19,7 +19,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_estimator.model.computation.graph_hash import CALLS_OF_PYTHON, functions_of
+from keras_estimator.model.computation.graph_hash import CALLS_OF_PYTHON, nodes_of
 
 _SEEDED = ("Shuffle", "Random", "Sampling")  # datasets with a seed, which differs each time one is drawn
 _LARGE = 32 * 2**20  # bytes of rows
@@ -52,13 +52,10 @@ def _stages(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:
 
 
 def _nodes(variant: tf.Tensor) -> Iterator[Any]:
-    """Yield the nodes of the pipeline's graph and of the functions that it calls."""
+    """Return the nodes of the pipeline's graph and of the functions that it calls."""
     ignore = 1  # external state, such as the seed of a shuffle: a hash needs none of it
     text = tf.raw_ops.DatasetToGraphV2(input_dataset=variant, external_state_policy=ignore)
-    graph = tf.compat.v1.GraphDef.FromString(text.numpy())
-    yield from graph.node
-    for function in functions_of(graph):
-        yield from function.node_def
+    return nodes_of(tf.compat.v1.GraphDef.FromString(text.numpy()))
 
 
 def _content(node: Any) -> str:

@@ -23,11 +23,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context as eager_context
 
-from keras_estimator.engines.tensorflow.loops import named_tensors
+from keras_estimator.engines.tensorflow.loops import is_finite, named_tensors, no_metric
 from keras_estimator.engines.tensorflow.state import ModelState, is_metric
 from keras_estimator.errors import ModelError
 from keras_estimator.model.blueprint import Blueprint
-from keras_estimator.model.computation.graph_hash import CALLS_OF_PYTHON
+from keras_estimator.model.computation.graph_hash import CALLS_OF_PYTHON, nodes_of
 from keras_estimator.model.keras_private import storage_of
 
 _MOST_COUNTS = 16  # a larger variable of whole numbers is a table, and stays on a server
@@ -149,10 +149,10 @@ class ServedModel:
         def steps(batches: Any, values: list[tf.Tensor]) -> Outcome:
             compiled = tf.function(named_tensors(lambda batch: step(self._copy, batch)), autograph=False)
             with self._own_values(values) as read:
-                logs, is_finite = _each(compiled, batches, spec)
+                logs, are_finite = _each(compiled, batches, spec)
                 results = named_tensors(lambda _: self._copy.get_metrics_result())(None)
                 with tf.control_dependencies([*logs.values(), *results.values()]):
-                    return Outcome(read(), logs, results, is_finite)
+                    return Outcome(read(), logs, results, are_finite)
 
         # Without a scope of the strategy: the steps of Keras then find no strategy either.
         traced = tf.function(steps, autograph=False).get_concrete_function(_spec_of_batches(spec), of_values)
@@ -186,9 +186,7 @@ class ServedModel:
                 there._handle = handle  # noqa: SLF001 - see above
 
     def _check(self, traced: Any) -> None:
-        library = traced.graph.as_graph_def().library.function
-        nodes = itertools.chain(traced.graph.as_graph_def().node, *(function.node_def for function in library))
-        calls = sorted({node.op for node in nodes} & CALLS_OF_PYTHON)
+        calls = sorted({node.op for node in nodes_of(traced.graph.as_graph_def())} & CALLS_OF_PYTHON)
         if calls:
             raise ModelError(
                 "the model calls Python in each step, which a worker cannot do for the chief",
@@ -244,41 +242,27 @@ def _each(step: Any, batches: Any, spec: Any) -> tuple[dict[str, tf.Tensor], tf.
     """Make a step with each batch; return what the last one gave, and whether all losses were finite."""
     if not are_rows(spec):
         logs = step(batches)
-        return logs, _is_finite(logs)
+        return logs, is_finite(logs)
     rows, sizes = batches
     ends = tf.cumsum(sizes, axis=1)
     outputs = step.get_concrete_function(spec).structured_outputs
-    first = {
-        name: tf.zeros([size or 0 for size in t.shape] if t.shape.rank else [], t.dtype) for name, t in outputs.items()
-    }
 
-    def body(index: tf.Tensor, logs: Any, is_finite: tf.Tensor) -> Any:
+    def body(index: tf.Tensor, logs: Any, were_finite: tf.Tensor) -> Any:
         del logs
         leaves = [
             tf.ensure_shape(leaf[ends[place, index] - sizes[place, index] : ends[place, index]], of.shape)
             for place, (leaf, of) in enumerate(zip(tf.nest.flatten(rows), tf.nest.flatten(spec), strict=True))
         ]
         new = step(tf.nest.pack_sequence_as(spec, leaves))
-        return index + 1, new, is_finite & _is_finite(new)
+        return index + 1, new, were_finite & is_finite(new)
 
     scalar = tf.TensorShape(())
     invariants = (scalar, {name: t.shape for name, t in outputs.items()}, scalar)
-    start = (tf.constant(0), first, tf.constant(value=True))
-    _, logs, is_finite = tf.while_loop(
+    start = (tf.constant(0), tf.nest.map_structure(no_metric, outputs), tf.constant(value=True))
+    _, logs, are_finite = tf.while_loop(
         lambda index, *_: index < tf.shape(sizes)[1], body, start, shape_invariants=invariants, parallel_iterations=1
     )
-    return logs, is_finite
-
-
-def _is_finite(logs: dict[str, tf.Tensor]) -> tf.Tensor:
-    loss = logs.get("loss")
-    if loss is None or not loss.dtype.is_floating:
-        return tf.constant(value=True)
-    return tf.reduce_all(tf.math.is_finite(loss))
-
-
-def _known(shape: tf.TensorShape) -> list[int]:
-    return [size or 0 for size in shape.as_list()] if shape.rank else []
+    return logs, are_finite
 
 
 def _is_count(variable: tf.Variable) -> bool:

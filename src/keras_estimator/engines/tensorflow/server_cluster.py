@@ -27,7 +27,7 @@ from tensorflow.core.protobuf.tensorflow_server_pb2 import ServerDef
 from tensorflow.python.eager import context as eager_context
 
 from keras_estimator.cluster import Task
-from keras_estimator.engines.tensorflow.joining import came_too_late, wait_for_all
+from keras_estimator.engines.tensorflow.joining import came_too_late, process_lost, wait_for_all
 from keras_estimator.errors import WorkerLostError
 
 _LOG = logging.getLogger("keras_estimator")
@@ -254,11 +254,8 @@ class Servers:
             raise self._error(lost) from error
 
     def _error(self, lost: list[str]) -> WorkerLostError:
-        return WorkerLostError(
-            "the training cannot go on, as another process of the cluster is gone or does not answer",
-            found=", ".join(lost),
-            expected=f"the parameter servers, which hold the weights ({', '.join(self._ps)}), and a worker at least "
+        return process_lost(
+            ", ".join(lost),
+            f"the parameter servers, which hold the weights ({', '.join(self._ps)}), and a worker at least "
             f"({', '.join(self._workers)})",
-            fix="start all of them again: they go on from the newest checkpoint. `keras-estimator launch` does "
-            "so by itself",
         )

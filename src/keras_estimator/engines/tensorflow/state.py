@@ -19,6 +19,7 @@ from keras_estimator.model.computation.function_graph import READS
 from keras_estimator.model.keras_private import all_layers, own_as_weight, storage_of
 from keras_estimator.model.source_lines import where_assigned
 
+_SEEDS_APART = 0x9E3779B1
 _SEED_GENERATOR = keras.random.SeedGenerator
 # Another set of metrics does not make another model.
 _METRICS = ("loss_tracker", "compile_metrics", "compile_loss", "metrics")
@@ -240,6 +241,13 @@ def written_variables(graph: Any, variables: Iterable[tf.Variable]) -> list[tf.V
 
 def _value(variable: Any) -> Any:
     return storage_of(variable) if isinstance(variable, keras.Variable) else variable
+
+
+def parted_seed(seed: np.ndarray[Any, Any], number: int) -> np.ndarray[Any, Any]:
+    """Return the state of a seed from which other random numbers are drawn; for number 0 it is the same."""
+    parted = seed.copy()
+    parted.flat[0] ^= np.array(number * _SEEDS_APART % 2**31, seed.dtype)
+    return parted
 
 
 def is_metric(path: str) -> bool:

@@ -30,13 +30,12 @@ from keras_estimator.engines.tensorflow.member import (
 )
 from keras_estimator.engines.tensorflow.replicas import Replicas
 from keras_estimator.engines.tensorflow.shared_steps import SEEN, WEIGHT, Share
-from keras_estimator.engines.tensorflow.state import ModelState
+from keras_estimator.engines.tensorflow.state import ModelState, parted_seed
 from keras_estimator.errors import EstimatorWarning, WorkersDifferError
 from keras_estimator.model.blueprint import Blueprint
 
 _LOG = logging.getLogger("keras_estimator")
 _NUMBERS_AT_ONCE = 2**21  # of float64 in one message
-_SEEDS_APART = 0x9E3779B1
 
 
 class Together:
@@ -304,12 +303,11 @@ class Together:
 
     def _total(self, of_members: list[Any], *, counts: bool = True) -> np.ndarray[Any, Any]:
         """Return the sums over all replicas, one after the other; of a process that counts for nothing, zeros."""
-        flat = sum((flattened(variable.numpy() for variable in variables) for variables in of_members), np.zeros(1))
-        flat = flat if counts else np.zeros_like(flat)  # times 0, NaN would stay
-        if self.replicas.workers is None:
-            return flat
-        total, each = self.replicas.workers.total, _NUMBERS_AT_ONCE
-        return np.concatenate([np.zeros(0), *(total(flat[at : at + each]) for at in range(0, len(flat), each))])
+        rows = [flattened(variable.numpy() for variable in variables) for variables in of_members]
+        rows = rows if counts else [np.zeros_like(row) for row in rows]  # times 0, NaN would stay
+        starts = range(0, len(rows[0]), _NUMBERS_AT_ONCE)
+        parts = ([row[start : start + _NUMBERS_AT_ONCE] for row in rows] for start in starts)
+        return np.concatenate([np.zeros(0), *map(self.replicas.total, parts)])
 
     def _part_seeds(self) -> None:
         """Let each replica draw other random numbers; those of the first are the ones that are saved."""
@@ -317,10 +315,7 @@ class Together:
             seeds = member.state.seeds()
             for variable in member.state.variables().values():
                 if id(variable) in seeds and place:
-                    value = variable.numpy()
-                    shift = np.array(place * _SEEDS_APART % 2**31, value.dtype)
-                    value.flat[0] = value.flat[0] ^ shift
-                    variable.assign(value)
+                    variable.assign(parted_seed(variable.numpy(), place))
 
     def _read_otherwise(self, marks: np.ndarray[Any, Any]) -> WorkersDifferError:
         at = ", ".join(

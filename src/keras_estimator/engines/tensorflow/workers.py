@@ -26,8 +26,8 @@ from tensorflow.core.protobuf.tensorflow_server_pb2 import ServerDef
 from tensorflow.python.eager import context as eager_context
 
 from keras_estimator.cluster import Task
-from keras_estimator.engines.tensorflow.joining import came_too_late, wait_for_all
-from keras_estimator.errors import WorkerLostError, WorkersDifferError
+from keras_estimator.engines.tensorflow.joining import came_too_late, process_lost, wait_for_all
+from keras_estimator.errors import WorkersDifferError
 
 _GROUP, _GROUP_OF_NUMBERS = 7100, 7200  # keys by which TensorFlow tells groups apart
 _KEY_OF_NUMBERS, _FORMS = 2**30, 64  # and collectives: each has one shape; those of traced steps count from 64
@@ -111,6 +111,10 @@ class Workers:
         self._meets_since: float | None = None
 
     @property
+    def _expected(self) -> str:
+        return f"{self.size} processes that train: {', '.join(self.names)}"
+
+    @property
     def size(self) -> int:
         """How many they are."""
         return len(self.names)
@@ -180,8 +184,7 @@ class Workers:
         Raises:
             WorkerLostError: one did not come in time.
         """
-        expected = f"{self.size} processes that train: {', '.join(self.names)}"
-        wait_for_all(self._silent, expected, self._patience_secs)
+        wait_for_all(self._silent, self._expected, self._patience_secs)
         over = threading.Event()
         threading.Thread(target=self._watch, args=(over,), name="watch-workers", daemon=True).start()
         try:
@@ -220,13 +223,7 @@ class Workers:
             if "ollective" not in str(error):
                 raise
             gone = sorted(self._lost | self._gone())
-            raise WorkerLostError(
-                "the training cannot go on, as another process of the cluster is gone or does not answer",
-                found=", ".join(gone) or str(error).partition("\n")[0][:200],
-                expected=f"{self.size} processes that train: {', '.join(self.names)}",
-                fix="start all of them again: they go on from the newest checkpoint. `keras-estimator launch` does "
-                "so by itself",
-            ) from error
+            raise process_lost(", ".join(gone) or str(error).partition("\n")[0][:200], self._expected) from error
 
     def _gone(self) -> set[str]:
         """Return who is found to be silent; a process that has just ended may seem to answer for a moment."""

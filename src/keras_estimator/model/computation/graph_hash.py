@@ -80,6 +80,13 @@ def functions_of(graph: Any) -> Iterable[Any]:
     return found
 
 
+def nodes_of(graph: Any) -> Iterator[Any]:
+    """Yield the nodes of a `GraphDef` and of the functions that they may call."""
+    yield from graph.node
+    for function in functions_of(graph):
+        yield from function.node_def
+
+
 class GraphHash:
     """The hashes of one graph.
 
