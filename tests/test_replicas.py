@@ -79,6 +79,7 @@ def test_a_sum_inside_of_a_function_is_an_error_that_names_the_way_out():
 
 
 def test_every_replica_has_the_settings_of_the_thread_that_asks():
+    keras.utils.clear_session()  # which makes the settings of all threads anew
     keras.config.set_dtype_policy("mixed_float16")
     try:
         found = Replicas(THREE, None).run(lambda *_: keras.config.dtype_policy().name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.backend.common.global_state import GLOBAL_STATE_TRACKER
+from keras.src.backend.common import global_state
 
 
 def storage_of(variable: keras.Variable) -> Any:
@@ -106,17 +106,23 @@ def taking_settings_of_thread() -> Callable[[], contextlib.AbstractContextManage
     """Return a context in which another thread has the settings that this one has now, such as the dtype policy."""
     settings = {
         name: value.copy() if isinstance(value, list | dict) else value
-        for name, value in vars(GLOBAL_STATE_TRACKER).items()
+        for name, value in _settings_of_thread().items()
     }
 
     @contextlib.contextmanager
     def taking() -> Iterator[None]:
-        before = vars(GLOBAL_STATE_TRACKER).copy()
-        vars(GLOBAL_STATE_TRACKER).update(settings)
+        of_thread = _settings_of_thread()
+        before = of_thread.copy()
+        of_thread.update(settings)
         try:
             yield
         finally:
-            vars(GLOBAL_STATE_TRACKER).clear()
-            vars(GLOBAL_STATE_TRACKER).update(before)
+            of_thread.clear()
+            of_thread.update(before)
 
     return taking
+
+
+def _settings_of_thread() -> dict[str, Any]:
+    # Looked up each time: `keras.utils.clear_session()` puts another object in its place.
+    return vars(global_state.GLOBAL_STATE_TRACKER)
