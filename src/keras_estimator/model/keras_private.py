@@ -105,8 +105,7 @@ def own_as_weight(owner: keras.Layer, raw: Any, name: str) -> None:
 def taking_settings_of_thread() -> Callable[[], contextlib.AbstractContextManager[None]]:
     """Return a context in which another thread has the settings that this one has now, such as the dtype policy."""
     settings = {
-        name: value.copy() if isinstance(value, list | dict) else value
-        for name, value in _settings_of_thread().items()
+        name: value.copy() if isinstance(value, list | dict) else value for name, value in _settings_of_thread().items()
     }
 
     @contextlib.contextmanager
@@ -125,4 +124,5 @@ def taking_settings_of_thread() -> Callable[[], contextlib.AbstractContextManage
 
 def _settings_of_thread() -> dict[str, Any]:
     # Looked up each time: `keras.utils.clear_session()` puts another object in its place.
-    return vars(global_state.GLOBAL_STATE_TRACKER)
+    of_thread: dict[str, Any] = vars(global_state.GLOBAL_STATE_TRACKER)
+    return of_thread
