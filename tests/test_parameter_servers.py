@@ -189,6 +189,20 @@ def test_a_worker_that_is_killed_is_survived(tmp_path: Path):
 
 
 @pytest.mark.slow
+def test_a_parameter_server_that_is_killed_is_named(tmp_path: Path):
+    chief, worker, server = free_addresses(3)
+    cluster = {"chief": [chief], "worker": [worker], "ps": [server]}
+    with started(tmp_path, cluster, write(tmp_path, TELLING)) as processes:
+        wait_for(tmp_path / "chief-0", "training")
+        processes["ps 0"].send_signal(signal.SIGKILL)
+        assert processes["chief 0"].wait(60) == ke.WorkerLostError.exit_status
+    said = (tmp_path / "chief-0").read_text()
+    assert "WorkerLostError" in said
+    assert "found:    ps 0" in said
+    assert Checkpoints(tmp_path / "run").newest_readable() is not None
+
+
+@pytest.mark.slow
 def test_after_a_parameter_server_is_killed_all_go_on_from_the_newest_checkpoint(tmp_path: Path):
     given = command(write(tmp_path, TELLING), tmp_path / "run", workers=2, ps=1, restarts=2)
     with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as errors:
@@ -203,9 +217,9 @@ def test_after_a_parameter_server_is_killed_all_go_on_from_the_newest_checkpoint
         process.kill()
     said = (tmp_path / "err").read_text()
     assert "ps 0 was killed by SIGKILL: restart 1 of 2" in said
-    assert "WorkerLostError" in said_by("chief", said)
-    assert "found:    ps 0" in said_by("chief", said)
-    assert re.search(r"going on from step [1-9]0 ", said_by("chief", said))
+    # The chief notices by itself, or is told to end by the launcher first: then it saves the step that it has.
+    assert re.search(r"WorkerLostError|SIGTERM was received", said_by("chief", said))
+    assert re.search(r"going on from step [1-9]\d ", said_by("chief", said))
     assert "ended 60 60" in (tmp_path / "out").read_text()
 
 

@@ -19,6 +19,7 @@ from keras_estimator.engines.tensorflow import serve_check
 from keras_estimator.errors import ExportError
 
 _TIMEOUT_SECS = 600
+_NOISE = ("oneDNN", "absl::InitializeLog")  # What TensorFlow says of itself on some machines, whatever happens.
 _running: dict[int, Server] = {}  # by the process that started it: a fork must not talk to its parent's
 
 
@@ -87,7 +88,7 @@ def _ask(request: Mapping[str, str]) -> str:
 
 
 def _last_lines(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip() and "oneDNN" not in line]
+    lines = [line for line in text.splitlines() if line.strip() and not any(noise in line for noise in _NOISE)]
     return "\n".join(lines[-4:])
 
 
