@@ -35,6 +35,20 @@ def test_the_script_carries_the_licences_and_asks_for_no_other_file():
     assert "sourceMappingURL" not in script
 
 
+def test_a_page_takes_only_the_libraries_that_draw_it():
+    assert "Leon Sorokin" not in assets.script("dagre")
+    assert assets.script("dagre").count("Permission is hereby granted, free of charge") == 1
+    assert ".uplot" not in assets.style("dagre")
+    assert assets.style().endswith(assets.style("dagre"))
+
+
+def test_the_head_of_a_page_lets_in_the_script_and_style_that_are_its_own():
+    head = assets.head("a title", "a", "b")
+    (content,) = [element.get("content") for element in head if element.get("http-equiv") == "Content-Security-Policy"]
+    assert content == assets.policy("a", "b")
+    assert [element.text for element in head if element.tag in ("title", "style")] == ["a title", "b"]
+
+
 def test_script_and_style_cannot_end_their_elements():
     assert "</script" not in assets.script().lower()
     assert "<!--" not in assets.script()

@@ -11,6 +11,16 @@ from keras_estimator.model import keras_private
 L = keras.layers
 
 
+def test_what_compile_was_given_is_found_as_it_was():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    assert keras_private.compile_arguments(model) == {}
+    optimizer = keras.optimizers.SGD()
+    model.compile(optimizer, "mse", run_eagerly=True)
+    given = keras_private.compile_arguments(model)
+    assert given["optimizer"] is optimizer
+    assert (given["loss"], given["run_eagerly"]) == ("mse", True)
+
+
 def test_the_storage_of_a_variable_is_the_backends_variable() -> None:
     variable = keras.Variable(1.0)
     assert isinstance(keras_private.storage_of(variable), tf.Variable)

@@ -13,6 +13,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 SOURCE = REPOSITORY / "src" / "keras_estimator"
+RULES = SOURCE / "doctor" / "rules"
 SOURCE_FILES = sorted(SOURCE.rglob("*.py"))
 TEST_FILES = sorted(path for path in (REPOSITORY / "tests").rglob("*.py") if "data" not in path.parts)
 BENCH_FILES = sorted((REPOSITORY / "bench").glob("*.py"))  # not the environments that it makes below
@@ -24,6 +25,7 @@ OTHER_FILES = [
 
 MOST_LINES_OF_A_FILE = 400
 MOST_LINES_OF_A_FUNCTION = 40
+MOST_LINES_OF_A_RULE = 150
 VAGUE = {"util", "utils", "helper", "helpers", "misc", "common", "manager", "handler", "base", "core", "impl", "lib"}
 
 # Besides interfaces and errors, what a class may inherit from: their users override what they need.
@@ -81,7 +83,9 @@ def words(name: str) -> set[str]:
 
 
 def names_of_tests(path: Path) -> set[str]:
-    """Return the names a test file of this source file may have: with or without its folders."""
+    """Return the names a test file of this source file may have: with or without its folders; a rule has its cases."""
+    if path.parent == RULES:
+        return {f"{path.stem}.md"}
     parts = path.relative_to(SOURCE).with_suffix("").parts
     return {f"test_{'_'.join(parts[start:])}.py" for start in range(len(parts))}
 
@@ -94,6 +98,11 @@ def test_a_file_says_in_one_sentence_what_it_is_for(path: Path):
 @each([*SOURCE_FILES, *TEST_FILES, *BENCH_FILES])
 def test_a_file_is_short(path: Path):
     assert len(text(path).splitlines()) <= MOST_LINES_OF_A_FILE
+
+
+@each([path for path in SOURCE_FILES if path.parent == RULES])
+def test_a_rule_is_shorter(path: Path):
+    assert len(text(path).splitlines()) <= MOST_LINES_OF_A_RULE
 
 
 @each(SOURCE_FILES)
@@ -121,7 +130,7 @@ def test_a_class_is_an_interface_or_final(path: Path):
 
 @each([path for path in SOURCE_FILES if path.name != "__init__.py"])
 def test_a_source_file_has_a_test_file(path: Path):
-    there = {test.name for test in TEST_FILES}
+    there = {test.name for test in [*TEST_FILES, *(REPOSITORY / "tests" / "rules").glob("*.md")]}
     assert names_of_tests(path) & there, f"none of {sorted(names_of_tests(path))} is there"
 
 
@@ -178,7 +187,10 @@ def test_a_decision_fits_on_a_page(path: Path):
 
 
 def test_the_tree_in_the_readme_is_the_tree_of_the_source():
-    files = {path.relative_to(SOURCE).as_posix(): path for path in SOURCE_FILES if path.name != "__init__.py"}
+    shown = [path for path in SOURCE_FILES if path.name != "__init__.py" and path.parent != RULES]
+    files = {path.relative_to(SOURCE).as_posix(): path for path in shown}
+    files["doctor/rules/ke*.py"] = RULES / "__init__.py"  # docs/rules lists them
+    files = dict(sorted(files.items()))
     width = max(map(len, files))
     tree_now = "\n".join(f"{name:<{width}}  {first_line(path)}" for name, path in files.items())
     assert f"```text\n{tree_now}\n```" in text(REPOSITORY / "README.md"), f"put into README.md:\n{tree_now}"

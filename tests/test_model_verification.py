@@ -1,4 +1,4 @@
-"""`verify` compares a model with its copy in a fresh process, and each kind of difference is a finding."""
+"""`verify` compares a model with its copy in a fresh process, and each kind of difference is found."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_estimator.errors import BlueprintError
 from keras_estimator.model.anatomy import holdings
 from keras_estimator.model.blueprint import Blueprint
 from keras_estimator.model.computation.trial import Trial
-from keras_estimator.model.verification import Finding, Verification, findings, verify
+from keras_estimator.model.verification import Difference, Verification, differences, verify
 
 L = keras.layers
 CHECKS = ("state", "answers", "train step", "fingerprint")
@@ -62,8 +62,8 @@ def test_a_model_that_travels_passes_and_is_left_as_it_was() -> None:
 @pytest.mark.slow
 def test_what_depends_on_the_process_is_found_and_its_layer_named() -> None:
     found = Blueprint.of(network(KnowsItsProcess())).verify()
-    assert {finding.check for finding in found.findings} == {"answers", "train step", "fingerprint"}
-    layers = [finding.where for finding in found.findings if finding.check == "fingerprint"]
+    assert {one.check for one in found.differences} == {"answers", "train step", "fingerprint"}
+    layers = [one.where for one in found.differences if one.check == "fingerprint"]
     assert layers == ["inference: `knows_its_process`", "training: `knows_its_process`"]
     assert "the largest difference is" in str(found)
 
@@ -74,8 +74,8 @@ def test_a_copy_with_other_values_is_found() -> None:
     data = Blueprint.of(model).to_bytes()
     model.layers[0].bias.assign_add(np.ones(8))
     found = verify(model, data, None)
-    assert [finding.where for finding in found.findings if finding.check == "state"] == ["dense/bias"]
-    assert {finding.check for finding in found.findings} == {"state", "answers", "train step"}
+    assert [one.where for one in found.differences if one.check == "state"] == ["dense/bias"]
+    assert {one.check for one in found.differences} == {"state", "answers", "train step"}
 
 
 @pytest.mark.slow
@@ -90,7 +90,7 @@ def test_a_copy_that_does_not_run_elsewhere_is_one_finding() -> None:
             return x
 
     found = Blueprint.of(network(OnlyHere())).verify()
-    assert [finding.check for finding in found.findings] == ["build"]
+    assert [one.check for one in found.differences] == ["build"]
     assert "not here" in str(found)
     assert found.checked == ()
 
@@ -115,7 +115,7 @@ def test_a_batch_of_the_user_is_taken_and_what_was_not_compared_is_said() -> Non
 
 
 def test_only_some_of_many_findings_are_printed() -> None:
-    findings = tuple(Finding("state", f"variable {number}", "one", "other") for number in range(9))
+    findings = tuple(Difference("state", f"variable {number}", "one", "other") for number in range(9))
     lines = str(Verification(findings, CHECKS, {})).splitlines()
     assert lines[5] == "state: and 4 more"
     assert len(lines) == 9
@@ -134,5 +134,5 @@ def test_a_model_that_does_not_run_here_is_an_error_with_its_line() -> None:
 
 def test_texts_of_other_lengths_are_a_difference() -> None:
     here, there = (Trial({}, {"output": np.array(text)}, {}, {}, None, {}) for text in ([b"ab"], [b"a"]))
-    assert [finding.where for finding in findings(here, there)] == ["output"]
-    assert list(findings(here, here)) == []
+    assert [one.where for one in differences(here, there)] == ["output"]
+    assert list(differences(here, here)) == []

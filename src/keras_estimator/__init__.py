@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keras_estimator.conversion import add_metrics as add_metrics
     from keras_estimator.conversion import model_to_estimator as model_to_estimator
+    from keras_estimator.doctor.diagnose import diagnose as diagnose
+    from keras_estimator.doctor.findings import Finding as Finding
+    from keras_estimator.doctor.report import Report as Report
     from keras_estimator.engines.tensorflow.receivers import ServingInputReceiver as ServingInputReceiver
     from keras_estimator.engines.tensorflow.receivers import (
         build_parsing_serving_input_receiver_fn as build_parsing_serving_input_receiver_fn,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from keras_estimator.errors import EstimatorError as EstimatorError
     from keras_estimator.errors import EstimatorWarning as EstimatorWarning
     from keras_estimator.errors import ExportError as ExportError
+    from keras_estimator.errors import FixError as FixError
     from keras_estimator.errors import InputError as InputError
     from keras_estimator.errors import ModelError as ModelError
     from keras_estimator.errors import NoCheckpointError as NoCheckpointError
@@ -76,6 +80,9 @@ __version__ = "0.1.0"
 # No module of this folder may be called like a public name: once imported, it would stand in its place.
 _NAMES_BY_MODULE = {
     "conversion": ("add_metrics", "model_to_estimator"),
+    "doctor.diagnose": ("diagnose",),
+    "doctor.findings": ("Finding",),
+    "doctor.report": ("Report",),
     "engines.tensorflow.receivers": (
         "ServingInputReceiver",
         "build_parsing_serving_input_receiver_fn",
@@ -91,6 +98,7 @@ _NAMES_BY_MODULE = {
         "EstimatorError",
         "EstimatorWarning",
         "ExportError",
+        "FixError",
         "InputError",
         "ModelError",
         "NoCheckpointError",

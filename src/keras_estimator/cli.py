@@ -1,4 +1,4 @@
-"""The command keras-estimator: `run` an old script, `launch` a cluster, see the `demo`, write the `report` of a run."""
+"""The command keras-estimator: `run`, `launch`, `doctor`, `explain`, `report` and `demo`."""
 
 from __future__ import annotations
 
@@ -111,6 +111,77 @@ def report(
     typer.echo(path)
     if open_:
         webbrowser.open(path.absolute().as_uri())
+
+
+@app.command()
+def doctor(  # noqa: PLR0913 - each is an option of the command
+    targets: Annotated[list[str] | None, typer.Argument(metavar="[TARGET]...", show_default=False)] = None,
+    *,
+    data: Annotated[str | None, typer.Option(metavar="MODULE:INPUT_FN", help="Data of the model.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="text, short, json, sarif, github or html.")] = "text",
+    out: Annotated[Path | None, typer.Option(help="Write the report into a file.", show_default="print it")] = None,
+    select: Annotated[list[str] | None, typer.Option(help="Only these rules: KE301, KE3, raw-tf-variable.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="Not these rules.")] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Apply the fixes that leave what is computed as it is.")] = False,
+    unsafe_fixes: Annotated[bool, typer.Option("--unsafe-fixes", help="Apply those, too, that may change it.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show the fixes as one diff, and change nothing.")] = False,
+    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="End with 0, whatever was found.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again whenever a file changes.")] = False,
+) -> None:
+    """Find what stops a model from travelling, on which line, and mend it.
+
+    TARGET is a file or a folder, which are read and not run, or a model: module:factory or file.py:name, which is made
+    and tried out, too. Ends with 0 if nothing worse than information was found, with 1 if something was, and with 2 if
+    it could not look.
+    """
+    from keras_estimator.doctor import command  # noqa: PLC0415 - the other commands do without it
+
+    chosen = (tuple(_split(select)), tuple(_split(ignore)))
+    asked = command.Asked(
+        tuple(targets or ()), data, *chosen, "text" if watch else format_, fix, unsafe_fixes=unsafe_fixes, diff=diff
+    )
+
+    def look() -> int:
+        said: list[str] = []
+        try:
+            status = command.run_doctor(asked, said.append, lambda text: typer.echo(text, err=True))
+        except EstimatorError as error:
+            typer.echo(f"{type(error).__name__}: {error}", err=True)
+            return 2
+        if out is not None:
+            out.write_text("\n".join(said) + "\n", encoding="utf-8")
+            typer.echo(out)
+        else:
+            typer.echo("\n".join(said))
+        return status
+
+    if watch:
+        command.watch(look, [Path(text.rpartition(":")[0] or text) for text in targets or ["."]])
+    status = look()
+    raise typer.Exit(0 if exit_zero and status == 1 else status)
+
+
+def _split(codes: list[str] | None) -> list[str]:
+    """Return the codes of `--select KE1,KE2 --select KE301`, each by itself."""
+    return [code.strip() for given in codes or () for code in given.split(",") if code.strip()]
+
+
+@app.command()
+def explain(
+    rule: Annotated[str | None, typer.Argument(metavar="[RULE]", help="KE201 or numpy-on-symbolic.")] = None,
+) -> None:
+    """Tell all about a rule of the doctor: what, why, an example, the fix, the evidence; without one, list them."""
+    from keras_estimator.doctor import pages  # noqa: PLC0415 - the other commands do without it
+    from keras_estimator.doctor.rule import all_rules, rule_of  # noqa: PLC0415 - the same
+
+    if rule is None:
+        typer.echo(pages.list_of(all_rules()))
+        return
+    found = rule_of(rule)
+    if found is None:
+        typer.echo(f"there is no rule {rule}; keras-estimator explain lists all", err=True)
+        raise typer.Exit(2)
+    typer.echo(pages.terminal_page(found))
 
 
 def main() -> None:

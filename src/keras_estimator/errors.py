@@ -14,6 +14,7 @@
     │   └── CheckpointMismatchError         it belongs to another model
     ├── ExportError (RuntimeError)          a model cannot be exported, or serves other numbers
     ├── BlueprintError (ValueError)         a model holds what no copy of it can have
+    ├── FixError (RuntimeError)             a fix of the doctor cannot be applied, or makes it another model
     ├── WorkersDifferError (ValueError)     the processes of a cluster have different models, data or versions
     └── WorkerLostError (RuntimeError)      one of them has ended, does not answer, or never came
 
@@ -119,6 +120,10 @@ class ExportError(EstimatorError, RuntimeError):
 
 class BlueprintError(EstimatorError, ValueError):
     """The model holds something that no copy of it can have."""
+
+
+class FixError(EstimatorError, RuntimeError):
+    """A fix of the doctor cannot be applied, or makes another model; the files are as they were."""
 
 
 class WorkersDifferError(EstimatorError, ValueError):

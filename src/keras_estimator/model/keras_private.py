@@ -26,6 +26,12 @@ def compiled_as(model: Any) -> Any:
     return model._loss_tracker
 
 
+def compile_arguments(model: Any) -> dict[str, Any]:
+    """Return what `compile` was given, as live objects, by the names of its arguments; empty if it was not called."""
+    config = getattr(model, "_compile_config", None)
+    return dict(getattr(config, "config", None) or {})
+
+
 def has_own(model: Any, *steps: str) -> bool:
     """Return whether the user has written one of these steps (`"train_step"`, ...) of a model, on a class or on it."""
     return any(getattr(type(model), step) is not getattr(keras.Model, step) or step in vars(model) for step in steps)

@@ -31,7 +31,7 @@ from keras_estimator.errors import EstimatorWarning, NumpyCallError
 from keras_estimator.model.numpy_checks import agreement, compared
 from keras_estimator.model.numpy_counterparts import NumpyCall, counterpart_of, with_matching_dtypes
 from keras_estimator.model.tensor_kinds import is_symbolic, is_tensor, rank, tensor_kinds
-from keras_estimator.model.user_lines import instruction_of, line_of, running_line
+from keras_estimator.model.user_lines import UserLine, instruction_of, line_of, running_line
 
 # `array * tensor` arrives as np.multiply(array, tensor): the tensor's own operator decides what it means.
 _OPERATORS = {
@@ -121,6 +121,17 @@ def eager_too() -> Iterator[None]:
         yield
     finally:
         _this_thread.depth -= 1
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[list[tuple[UserLine, str]]]:
+    """Note which NumPy functions run on tensors without values in this thread: the line, and `numpy.sin`."""
+    before = getattr(_this_thread, "heard", None)
+    _this_thread.heard = []
+    try:
+        yield _this_thread.heard
+    finally:
+        _this_thread.heard = before
 
 
 @contextlib.contextmanager
@@ -238,6 +249,8 @@ def _run_without_values(call: NumpyCall) -> Any:
     if key not in _agreements:
         _agreements[key] = agreement(call, counterpart)
     line = running_line()
+    if getattr(_this_thread, "heard", None) is not None:
+        _this_thread.heard.append((line, call.name))
     if _is_news(line.file, line.number, call.name):
         doubt = f" (not compared with NumPy: {_agreements[key]})" if _agreements[key] else ""
         _log.info("NumPy on tensors: %s at %s runs as %s%s", call.name, line, counterpart.label, doubt)

@@ -32,7 +32,7 @@ _LISTED = 5  # of what one check found
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class Difference:
     """One thing that is not in a fresh process what it is here.
 
     Attributes:
@@ -56,24 +56,24 @@ class Verification:
     """What was compared between a model and its copy in a fresh process.
 
     Attributes:
-        findings: What differs; empty if nothing does.
+        differences: What differs; empty if nothing does.
         checked: What was compared, of `"state"`, `"answers"`, `"train step"`, `"fingerprint"`.
         not_checked: What could not be compared, and why.
     """
 
-    findings: tuple[Finding, ...]
+    differences: tuple[Difference, ...]
     checked: tuple[str, ...]
     not_checked: Mapping[str, str]
 
     @property
     def passed(self) -> bool:
         """Whether nothing that was compared differs."""
-        return not self.findings
+        return not self.differences
 
     def __str__(self) -> str:
         said: list[str] = []
         for check in ("build", *self.checked):
-            found = [str(finding) for finding in self.findings if finding.check == check]
+            found = [str(one) for one in self.differences if one.check == check]
             more = [f"{check}: and {len(found) - _LISTED} more"] if len(found) > _LISTED else []
             same = [f"{check}: the same in a fresh process"] if check in self.checked else []
             said += [*found[:_LISTED], *more] or same
@@ -94,14 +94,24 @@ def verify(model: Any, data: bytes, batch: Any) -> Verification:
     show_log()
     _LOG.info("comparing `%s` with its copy in a fresh process, which takes some seconds", model.name)
     traced = _traced(model, batch)
-    inputs = _inputs_for(model, batch, traced)
-    here = _here(model, inputs, traced.fingerprint if traced is not None else None)
+    inputs = inputs_for(model, batch, traced)
+    return compared(trial_here(model, inputs, traced.fingerprint if traced is not None else None), data, inputs)
+
+
+def compared(here: Trial, data: bytes, inputs: TrialInputs) -> Verification:
+    """Compare a trial of a model with one of what a fresh process makes of its bytes.
+
+    Args:
+        here: What the model did.
+        data: The bytes of its blueprint.
+        inputs: What it was tried with.
+    """
     there = _in_a_fresh_process(data, inputs)
-    if isinstance(there, Finding):
+    if isinstance(there, Difference):
         return Verification((there,), (), dict.fromkeys(_CHECKS, "the copy could not be tried out"))
     not_checked = dict(here.not_tried) | dict(there.not_tried)
     checked = tuple(check for check in _CHECKS if check not in not_checked)
-    return Verification(tuple(findings(here, there)), checked, not_checked)
+    return Verification(tuple(differences(here, there)), checked, not_checked)
 
 
 def _traced(model: Any, batch: Any) -> Traced | None:
@@ -111,7 +121,12 @@ def _traced(model: Any, batch: Any) -> Traced | None:
         return None  # the trial says so, and why
 
 
-def _inputs_for(model: Any, batch: Any, traced: Traced | None) -> TrialInputs:
+def inputs_for(model: Any, batch: Any, traced: Traced | None) -> TrialInputs:
+    """Return what a model is tried with: rows of the user's batch, or what is made up for what was traced.
+
+    Raises:
+        BlueprintError: Nothing says what the model takes.
+    """
     features = batches_of(model, batch)
     if not model.compiled:
         return TrialInputs(features, None, batch)
@@ -120,7 +135,17 @@ def _inputs_for(model: Any, batch: Any, traced: Traced | None) -> TrialInputs:
     return TrialInputs(features, None if traced is None else values_for(traced.data), None)
 
 
-def _here(model: Any, inputs: TrialInputs, fingerprint: Fingerprint | None) -> Trial:
+def trial_here(model: Any, inputs: TrialInputs, fingerprint: Fingerprint | None) -> Trial:
+    """Try a model out in this process; it is left as it was.
+
+    Args:
+        model: The model.
+        inputs: What it is tried with.
+        fingerprint: Its fingerprint; None if it cannot be traced.
+
+    Raises:
+        BlueprintError: It does not run.
+    """
     try:
         with unchanged(model, values=True):
             trial = try_out(model, inputs, fingerprint)
@@ -136,7 +161,7 @@ def _here(model: Any, inputs: TrialInputs, fingerprint: Fingerprint | None) -> T
     return Trial.from_json(trial.to_json())  # so that both trials are made of the same types
 
 
-def _in_a_fresh_process(data: bytes, inputs: TrialInputs) -> Trial | Finding:
+def _in_a_fresh_process(data: bytes, inputs: TrialInputs) -> Trial | Difference:
     environment = os.environ | {"PYTHONHASHSEED": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "asked"), Path(folder, "answered.json")
@@ -146,11 +171,11 @@ def _in_a_fresh_process(data: bytes, inputs: TrialInputs) -> Trial | Finding:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             lines = [line for line in done.stderr.splitlines() if line.strip()]
-            return Finding("build", "the model", "it works", "\n".join(lines[-3:]) or f"exit {done.returncode}")
+            return Difference("build", "the model", "it works", "\n".join(lines[-3:]) or f"exit {done.returncode}")
         return Trial.from_json(json.loads(answered.read_text(encoding="utf-8")))
 
 
-def findings(here: Trial, there: Trial) -> Iterator[Finding]:
+def differences(here: Trial, there: Trial) -> Iterator[Difference]:
     """Yield what differs between two trials."""
     yield from _of_texts("state", here.state, there.state)
     yield from _of_arrays("answers", here.answers, there.answers)
@@ -158,23 +183,23 @@ def findings(here: Trial, there: Trial) -> Iterator[Finding]:
     yield from _of_texts("train step", here.trained, there.trained)
     if here.fingerprint is not None and there.fingerprint is not None:
         for line in here.fingerprint.differences(there.fingerprint):
-            yield Finding("fingerprint", line, here.fingerprint.hash, there.fingerprint.hash)
+            yield Difference("fingerprint", line, here.fingerprint.hash, there.fingerprint.hash)
 
 
-def _of_texts(check: str, here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[Finding]:
+def _of_texts(check: str, here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[Difference]:
     for path in sorted(here.keys() | there.keys()):
         one, other = here.get(path, "missing"), there.get(path, "missing")
         if one != other:
-            yield Finding(check, path, one, other)
+            yield Difference(check, path, one, other)
 
 
-def _of_arrays(check: str, here: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[Finding]:
+def _of_arrays(check: str, here: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[Difference]:
     for name in sorted(here.keys() | there.keys()):
         one, other = here.get(name), there.get(name)
         if one is None or other is None:
-            yield Finding(check, name, _shape(one), _shape(other))
+            yield Difference(check, name, _shape(one), _shape(other))
         elif (one.dtype, one.shape, one.tobytes()) != (other.dtype, other.shape, other.tobytes()):
-            yield Finding(check, name, _shape(one), f"{_shape(other)}{_distance(one, other)}")
+            yield Difference(check, name, _shape(one), f"{_shape(other)}{_distance(one, other)}")
 
 
 def _shape(array: Any) -> str:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import xml.etree.ElementTree as ET
 from importlib import resources
+
+from keras_estimator.report.elements import element
 
 # Version and SHA-256 of what was published; to take another version, replace the file and its line.
 VENDORED = {
@@ -19,15 +22,40 @@ VENDORED = {
 }
 
 
-def style() -> str:
-    """Return the whole style of the page."""
-    return "\n".join([read("vendored/uPlot.min.css"), read("page.css")])
+LIBRARIES = ("uPlot", "dagre")
 
 
-def script() -> str:
-    """Return the whole script of the page, with the licences of what is not ours."""
+def head(title: str, script: str, style: str) -> list[ET.Element]:
+    """Return what stands in the head of a page that lets this script and this style in and nothing else."""
+    return [
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy(script, style)),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", title),
+        element("link", rel="icon", href="data:,"),
+        element("style", style),
+    ]
+
+
+def style(*libraries: str) -> str:
+    """Return the whole style of a page.
+
+    Args:
+        libraries: Those that draw it; all if none is named.
+    """
+    files = [name for name in VENDORED if name.startswith(libraries or LIBRARIES) and name.endswith(".css")]
+    return "\n".join([*(read(f"vendored/{name}") for name in files), read("page.css")])
+
+
+def script(*libraries: str) -> str:
+    """Return the whole script of a page, with the licences of what is not ours.
+
+    Args:
+        libraries: Those that draw it; all if none is named.
+    """
     parts = []
-    for library in ("uPlot", "dagre"):
+    for library in libraries or LIBRARIES:
         (file,) = (name for name in VENDORED if name.startswith(library) and name.endswith(".js"))
         parts.append(f"/*! {VENDORED[file][0]}\n\n{read(f'vendored/{library}.LICENSE')}*/")
         # The map of a source is another file, which a debugger would look for.

@@ -9,9 +9,14 @@ from __future__ import annotations
 import collections
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_estimator.report.elements import NOTHING, cell, data, element, table
+from keras_estimator.report.pins import Note, pin_of, with_pin
+
+# What is said about layers, by their places in the description; by None, what is about the whole model.
+Notes = Mapping[int | None, Sequence[Note]]
 
 _MOST_BOXES_UNFOLDED = 40
 _MOST_BOXES = 400
@@ -30,8 +35,14 @@ _KINDS = {  # the first that matches says how a layer is coloured
 }
 
 
-def picture(model: dict[str, Any]) -> list[ET.Element]:
-    """Return the picture of a model whose description was checked, and the table of its layers."""
+def picture(model: dict[str, Any], notes: Notes | None = None) -> list[ET.Element]:
+    """Return the picture of a model whose description was checked, and the table of its layers.
+
+    Args:
+        model: The description.
+        notes: What is pinned on its layers.
+    """
+    notes = notes or {}
     trainable, other = model["trainable_parameters"], model["other_parameters"]
     facts = [f"{model['name']} ({model['class']})", _count(len(model["layers"]), "layer")]
     if trainable or other:
@@ -39,18 +50,24 @@ def picture(model: dict[str, Any]) -> list[ET.Element]:
     elif not all(layer.get("is_built") for layer in (model, *model["layers"])):
         facts.append("not built yet when it was described")
     shown = [element("p", " · ".join(facts), class_="facts")]
-    graph = folded(model)
+    graph = folded(model, notes)
+    pinned: set[str] = set()
     if graph and len(graph["boxes"]) <= _MOST_BOXES:
+        pinned = {id_ for made in graph.get("pins", ()) if made for id_ in made["ids"]}
         label = f"Graph of the model: {_count(len(graph['boxes']), 'box')}, listed in the table below"
-        shown.append(element("div", id="graph", class_="graph", role="img", aria_label=label, tabindex=0))
+        role = "group" if pinned else "img"  # in a picture nothing could be clicked
+        shown.append(element("div", id="graph", class_="graph", role=role, aria_label=label, tabindex=0))
         shown.append(data("model-data", graph))
     elif model["layers"]:
-        shown.append(
-            element("div", _tree(model["layers"]), class_="tree", tabindex=0, role="region", aria_label="Layers")
-        )
+        tree = _tree(model["layers"], notes)
+        pinned = {id_ for link in tree.iter("a") for id_ in link.get("data-ids", "").split()}
+        shown.append(element("div", tree, class_="tree", tabindex=0, role="region", aria_label="Layers"))
+    others = [note for said in notes.values() for note in said if note.id not in pinned]
+    if others:
+        shown.insert(1, element("p", *with_pin("About no layer in particular:", others)))
     if model["layers"]:
         name = f"All {_count(len(model['layers']), 'layer')} in a table"
-        shown.append(element("details", element("summary", name), *_layers_table(model["layers"])))
+        shown.append(element("details", element("summary", name), *_layers_table(model["layers"], notes)))
     return shown
 
 
@@ -58,11 +75,17 @@ def _count(count: int, what: str) -> str:
     return f"{count:,} {what}" + ("" if count == 1 else "es" if what.endswith("x") else "s")
 
 
-def folded(model: dict[str, Any]) -> dict[str, Any]:
+def folded(model: dict[str, Any], notes: Notes | None = None) -> dict[str, Any]:
     """Return the boxes of a graph and the edges between them; an empty dict if the model is no graph.
 
+    Args:
+        model: The description.
+        notes: What is pinned on its layers.
+
     Returns:
-        `boxes`, each a list of layers (texts `class`, `name`, `shape`, `kind`), and `edges` between their places.
+        `boxes`, each a list of layers (texts `class`, `name`, `shape`, `kind`), and `edges` between their places. With
+        notes, `pins`, too: for each box what `pin_of` makes of those about its layers and about layers in these, and
+        `rows`, which of its layers they are about.
     """
     edges = [tuple(edge) for edge in model["edges"]]
     layers = model["layers"]
@@ -75,10 +98,28 @@ def folded(model: dict[str, Any]) -> dict[str, Any]:
     box_of = {place: number for number, group in enumerate(groups) for place in group}
     inside = collections.Counter(layer["inside"] for layer in layers)
     between = {(box_of[start], box_of[end]): None for start, end in edges if box_of[start] != box_of[end]}
-    return {
+    graph: dict[str, Any] = {
         "boxes": [[_row(layers[place], inside[place]) for place in group] for group in groups],
         "edges": [list(edge) for edge in between],
     }
+    if notes:
+        graph["pins"] = _pins(notes, layers, groups)
+    return graph
+
+
+def _pins(notes: Notes, layers: list[dict[str, Any]], groups: list[list[int]]) -> list[dict[str, Any] | None]:
+    found: dict[int, list[Note]] = {place: [] for group in groups for place in group}
+    for noted, said in notes.items():
+        place = noted
+        while place is not None and place not in found:
+            place = layers[place]["inside"]
+        if place is not None:
+            found[place] += said
+    pins = []
+    for group in groups:
+        made = pin_of(note for place in group for note in found[place])
+        pins.append(made and {**made, "rows": [row for row, place in enumerate(group) if found[place]]})
+    return pins
 
 
 def _chains(ends: list[int], edges: list[tuple[int, ...]]) -> list[list[int]]:
@@ -136,7 +177,7 @@ def _depths(layers: list[dict[str, Any]]) -> list[int]:
     return depths
 
 
-def _tree(layers: list[dict[str, Any]]) -> ET.Element:
+def _tree(layers: list[dict[str, Any]], notes: Notes) -> ET.Element:
     """Return nested lists; what is nested too deep stands in its deepest list."""
     root = element("ul")
     lists: list[ET.Element] = []
@@ -144,7 +185,8 @@ def _tree(layers: list[dict[str, Any]]) -> ET.Element:
     holders = {layer["inside"] for layer in layers}
     for place, layer in enumerate(layers[:_MOST_LAYERS]):
         outer = root if layer["inside"] is None else lists[layer["inside"]]
-        item = element("li", element("b", layer["class"]), " ", layer["name"], " ", _numbers(layer))
+        name = with_pin(layer["name"], notes.get(place, ()))
+        item = element("li", element("b", layer["class"]), " ", *name, " ", _numbers(layer))
         item.set("class", f"kind-{_kind(layer)}")
         outer.append(item)
         if place in holders and depths[place] < _DEEPEST:
@@ -163,13 +205,14 @@ def _numbers(layer: dict[str, Any]) -> ET.Element | None:
     return element("small", f"{total:,} parameters") if total else None
 
 
-def _layers_table(layers: list[dict[str, Any]]) -> list[ET.Element]:
+def _layers_table(layers: list[dict[str, Any]], notes: Notes) -> list[ET.Element]:
     rows = []
-    for layer, depth in list(zip(layers, _depths(layers), strict=True))[:_MOST_LAYERS]:
+    for place, (layer, depth) in enumerate(list(zip(layers, _depths(layers), strict=True))[:_MOST_LAYERS]):
+        said = notes.get(place, ())
         path = layer["path"] if isinstance(layer.get("path"), str) and layer["path"] else layer["name"]
         rows.append(
             [
-                element("th", path, scope="row", class_=f"depth-{depth}" if depth else None),
+                element("th", *with_pin(path, said), scope="row", class_=f"depth-{depth}" if depth else None),
                 cell(layer["class"]),
                 cell(shapes_text(layer["output_shapes"]) or NOTHING),
                 cell(f"{layer['trainable_parameters']:,}", class_="number"),

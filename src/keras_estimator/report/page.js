@@ -199,9 +199,13 @@
     return [{ layer, class: layer.class, name: "" }, { layer, class: "", name: under }];
   }
 
+  const PIN_FONT = "700 12px system-ui";
+  const PIN_HEIGHT = 20;
+  const OVER_THE_EDGE = 8; // how far a pin stands out of its box
+
   function laidOut(model, measure) {
     const graph = new dagre.graphlib.Graph();
-    graph.setGraph({ rankdir: "TB", nodesep: 28, ranksep: 30, marginx: 10, marginy: 10 });
+    graph.setGraph({ rankdir: "TB", nodesep: 28, ranksep: 30, marginx: 10, marginy: model.pins ? 16 : 10 });
     graph.setDefaultEdgeLabel(() => ({}));
     model.boxes.forEach((box, place) => {
       const lines = linesOf(box).map((line) => ({
@@ -214,7 +218,10 @@
           measure.widthOf(line.class, "600 13px system-ui") + measure.widthOf(line.name, "12px system-ui") +
           (line.class && line.name ? 8 : 0),
       );
-      graph.setNode(String(place), { lines, width: Math.max(...widths) + 32, height: lines.length * ROW_HEIGHT + 10 });
+      const pin = model.pins?.[place];
+      const pinWidth = pin ? measure.widthOf(pinText(pin), PIN_FONT) + 14 : 0;
+      const width = Math.max(Math.max(...widths) + 32, 2 * pinWidth + 14); // an edge arrives in the middle
+      graph.setNode(String(place), { lines, pin, pinWidth, width, height: lines.length * ROW_HEIGHT + 10 });
     });
     model.edges.forEach(([from, to]) => graph.setEdge(String(from), String(to)));
     dagre.layout(graph);
@@ -234,11 +241,28 @@
       const y = top + 5 + row * ROW_HEIGHT;
       if (layers.length > 1) stripe(line.layer, y + 1, ROW_HEIGHT - 2);
       const text = svg("text", { x: left + 19, y: y + 15.5 });
-      text.append(svg("tspan", { class: "class" }, line.class));
+      const isNoted = layers.length > 1 && box.pin?.rows.includes(row);
+      text.append(svg("tspan", { class: isNoted ? "class noted" : "class" }, line.class));
       text.append(svg("tspan", line.class ? { class: "name", dx: 8 } : { class: "name" }, line.name));
       group.append(text);
     });
     return group;
+  }
+
+  const pinText = (pin) => `${pin.letter} ${pin.count}`;
+
+  // A pin stands on the upper right corner of its box and leads to what is said about the layers in it.
+  function drawPin(box) {
+    const { pin, pinWidth: width } = box;
+    const left = box.x + box.width / 2 + OVER_THE_EDGE - width;
+    const top = box.y - box.height / 2 - 13;
+    const link = svg("a", { class: `pin pin-${pin.severity}`, href: `#${pin.ids[0]}`, "aria-label": pin.label });
+    link.dataset.ids = pin.ids.join(" ");
+    link.append(svg("title", {}, pin.label));
+    const round = pin.severity === "error" ? 3 : PIN_HEIGHT / 2;
+    link.append(svg("rect", { x: left, y: top, width, height: PIN_HEIGHT, rx: round }));
+    link.append(svg("text", { x: left + width / 2, y: top + 14.5, "text-anchor": "middle" }, pinText(pin)));
+    return link;
   }
 
   function path(points) {
@@ -256,7 +280,9 @@
     const measure = measuredBy(document.createElement("canvas").getContext("2d"));
     const graph = laidOut(model, measure);
     const { width, height } = graph.graph();
-    const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
+    const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}` });
+    // What has pins can be read and clicked; a mere picture is told by its label and by the table.
+    if (!model.pins?.some(Boolean)) picture.setAttribute("aria-hidden", "true");
     const head = svg("marker", {
       id: "head", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto",
     });
@@ -265,11 +291,37 @@
     for (const edge of graph.edges()) {
       picture.append(svg("path", { class: "edge", d: path(graph.edge(edge).points), "marker-end": "url(#head)" }));
     }
-    model.boxes.forEach((box, place) => picture.append(drawBox(graph.node(String(place)), box)));
+    const places = model.boxes.map((_, place) => graph.node(String(place)));
+    model.boxes.forEach((box, place) => picture.append(drawBox(places[place], box)));
+    picture.append(...places.filter((box) => box.pin).map(drawPin)); // above all boxes
     container.append(picture);
+  }
+
+  // ---- from a pin to what it says, and back ------------------------------------------------------------------
+
+  function chosen(pin) {
+    const ids = pin.dataset.ids.split(" ");
+    document.querySelectorAll(".finding").forEach((card) => card.classList.toggle("chosen", ids.includes(card.id)));
+  }
+
+  function followPins() {
+    document.addEventListener("click", (event) => {
+      const pin = event.target.closest("[data-ids]");
+      if (pin) chosen(pin); // the browser goes to the first by itself
+      const back = event.target.closest(".to-picture");
+      if (!back) return;
+      const { id } = back.closest(".finding");
+      const pins = [...document.querySelectorAll("#graph .pin, .tree .pin")];
+      const home = pins.find((one) => one.dataset.ids.split(" ").includes(id));
+      if (!home) return;
+      event.preventDefault();
+      home.focus();
+      home.scrollIntoView({ block: "center", inline: "nearest" });
+    });
   }
 
   if (run) drawCurves();
   const model = held("model-data");
   if (model) drawGraph(document.getElementById("graph"), model);
+  if (document.querySelector(".finding")) followPins();
 })();

@@ -63,15 +63,7 @@ def render(contents: Contents) -> bytes:
     """Return the page."""
     script, style = assets.script(), assets.style()
     title = _title(contents)
-    head = [
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=assets.policy(script, style)),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"Report of {title}"),
-        element("link", rel="icon", href="data:,"),
-        element("style", style),
-    ]
+    head = assets.head(f"Report of {title}", script, style)
     charts = _charts(contents)
     main = element(
         "main",

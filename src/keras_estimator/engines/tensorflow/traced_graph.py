@@ -30,9 +30,9 @@ def refuse_callbacks(graph: Any) -> None:
     Raises:
         ExportError: there is a `tf.numpy_function` or `tf.py_function` in it.
     """
-    for operation, _ in _operations(graph, {}):
+    for operation, _ in operations(graph, {}):
         if operation.type in CALLS_OF_PYTHON:
-            line = _line(operation)
+            line = line_of_operation(operation)
             raise ExportError(
                 "the model calls back into Python, and a server has none",
                 found=f"{line}: {line.text}" if line else f"{operation.type} in {operation.name}",
@@ -50,13 +50,13 @@ def writes(graph: Any, owned: Mapping[str, Any]) -> list[str]:
     """
     names = {id(thing.handle): name for name, thing in owned.items() if isinstance(thing, tf.Variable)}
     found: dict[str, str] = {}
-    for operation, handles in _operations(graph, {inner.name: outer for outer, inner in graph.captures}):
+    for operation, handles in operations(graph, {inner.name: outer for outer, inner in graph.captures}):
         if operation.type in READS or _functions(operation):
             continue
         for handle in handles:
             name = names.get(id(handle))
             if name is not None and name not in found:
-                line = _line(operation)
+                line = line_of_operation(operation)
                 found[name] = f"`{name}` ({line})" if line else f"`{name}`"
     return list(found.values())
 
@@ -93,7 +93,7 @@ def _name_of(handle: Any) -> str:
     return f"{named[1]}, whose Python object is gone" if named else str(handle)
 
 
-def _operations(graph: Any, captured: Mapping[str, Any]) -> Iterator[tuple[Any, list[Any]]]:
+def operations(graph: Any, captured: Mapping[str, Any]) -> Iterator[tuple[Any, list[Any]]]:
     """Yield every operation, those inside of functions too, with the captured resources that it gets."""
     for operation in graph.get_operations():
         yield operation, [captured[tensor.name] for tensor in operation.inputs if tensor.name in captured]
@@ -103,7 +103,7 @@ def _operations(graph: Any, captured: Mapping[str, Any]) -> Iterator[tuple[Any, 
             given = list(operation.inputs)[len(operation.inputs) - len(inner.inputs) :]
             passed = zip(given, inner.inputs, strict=True)
             known = {own.name: captured[outer.name] for outer, own in passed if outer.name in captured}
-            yield from _operations(inner, known)
+            yield from operations(inner, known)
 
 
 def _functions(operation: Any) -> list[str]:
@@ -114,13 +114,18 @@ def _functions(operation: Any) -> list[str]:
     ]
 
 
-def _line(operation: Any) -> UserLine | None:
-    """Return the innermost line of the user's model that made the operation."""
+def line_of_operation(operation: Any, outermost: Path = _EXPORT) -> UserLine | None:
+    """Return the innermost line of the user's model that made the operation.
+
+    Args:
+        operation: Of a traced graph.
+        outermost: The file of ours that traced it; what called that is not the model.
+    """
     homes = {Path(file).parent for name in _PACKAGES if (file := getattr(sys.modules.get(name), "__file__", None))}
-    for entry in reversed(operation.traceback):
+    for entry in reversed(operation.traceback or ()):  # what is inside of a loaded function has none
         file = Path(entry.filename)
-        if file == _EXPORT:
-            return None  # from here on outwards it is the call of export, not the model
+        if file == outermost:
+            return None  # from here on outwards it is who asked, not the model
         if homes.isdisjoint(file.parents):
             return UserLine(entry.filename, entry.lineno)
     return None

@@ -127,29 +127,59 @@ def _difference(together: Any, apart: list[Any], rows: int) -> float:
 
 
 def _coupled(model: Any, features: Any, *, training: bool) -> tuple[str, ...]:
-    """Return the innermost layers in which the first row depends on others."""
+    """Return the layers in whose own code the first row depends on others, the inner ones first.
+
+    The derivatives of each layer end at its inputs and at the outputs of the layers in it: those are looked at by
+    themselves, so that all layers together cost as much as one pass backwards.
+    """
     calls: list[tuple[str, Any, Any]] = []
     with unchanged(model, values=True), tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-        wrap_calls(model, functools.partial(_watched, tape=tape, calls=calls))
+        wrap_calls(model, functools.partial(_watched, tape=tape, calls=calls, inner=[[]]))
         keras_private.answer(model, features, training=training)
     found = {path: None for path, inputs, outputs in calls if _depends_on_others(tape, inputs, outputs)}
-    return tuple(path or "the model" for path in found if not any(_is_inside(other, path) for other in found))
+    return tuple(path or "the model" for path in found)
 
 
-def _is_inside(path: str, outer: str) -> bool:
-    return path != outer and (not outer or path.startswith(f"{outer}/"))
+def _watched(
+    call: Callable[..., Any], path: str, tape: Any, calls: list[Any], inner: list[list[Any]]
+) -> Callable[..., Any]:
+    """Wrap the call of a layer.
 
+    Args:
+        call: It.
+        path: Of the layer.
+        tape: Records what is computed.
+        calls: Gets the path, the tensors that this layer starts from, and those that it gives.
+        inner: For each layer that is running, what the layers in it have given; the innermost last.
+    """
 
-def _watched(call: Callable[..., Any], path: str, tape: Any, calls: list[Any]) -> Callable[..., Any]:
     @functools.wraps(call)
     def watched(*args: Any, **kwargs: Any) -> Any:
-        inputs = list(_floats((args, kwargs)))
-        tape.watch(inputs)
-        outputs = call(*args, **kwargs)
-        calls.append((path, inputs, list(_floats(outputs))))
+        args, kwargs = _cut((args, kwargs), tape)
+        inner.append([])
+        try:
+            outputs = call(*args, **kwargs)
+        finally:
+            starts = inner.pop()
+        calls.append((path, [*_floats((args, kwargs)), *starts], list(_floats(outputs))))
+        outputs = _cut(outputs, tape)
+        inner[-1].extend(_floats(outputs))
         return outputs
 
     return watched
+
+
+def _cut(structure: Any, tape: Any) -> Any:
+    """Return a structure with other tensors of the same values, at which derivatives end."""
+
+    def cut(leaf: Any) -> Any:
+        if not any(True for _ in _floats(leaf)):
+            return leaf
+        start = tf.stop_gradient(leaf)
+        tape.watch(start)
+        return start
+
+    return keras.tree.map_structure(cut, structure)
 
 
 def _floats(structure: Any) -> Iterator[Any]:

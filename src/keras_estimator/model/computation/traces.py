@@ -46,18 +46,23 @@ class Tracer:
         Returns:
             The hashes of what was traced, and what the function returns, as tensors of the graph.
         """
-        self._made.clear()
-        with numpy_calls.explained():
-            traced = function_graph.trace(function, specs)
+        traced, parts = self.graph(function, *specs)
         returned = tf.nest.flatten(traced.results, expand_composites=True)
         read = Read(
             outputs=[tensor.name for tensor in returned if tensor is not None],
             effects=traced.effects,
             turns=traced.turns,
             given=self._given(traced),
-            parts=self._parts(traced.graph),
+            parts=parts,
         )
         return GraphHash(traced.graph.as_graph_def(), read), traced.results
+
+    def graph(self, function: Callable[..., Any], *specs: Any) -> tuple[FunctionGraph, dict[str, str]]:
+        """Trace a function, like `trace`; return the graph, and for its operations the path of the innermost layer."""
+        self._made.clear()
+        with numpy_calls.explained():
+            traced = function_graph.trace(function, specs)
+        return traced, self._parts(traced.graph)
 
     def _given(self, traced: FunctionGraph) -> dict[str, str]:
         given = {"": f"returns {tf.nest.map_structure(lambda _: 0, traced.results)}"}

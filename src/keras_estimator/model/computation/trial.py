@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -68,18 +68,21 @@ class Trial:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Trial:
         """Take what `to_json` returned."""
-        arrays = {part: {name: _decoded(one) for name, one in values[part].items()} for part in ("answers", "logs")}
+        arrays = {part: {name: decoded(one) for name, one in values[part].items()} for part in ("answers", "logs")}
         fingerprint = values["fingerprint"] and Fingerprint.from_json(values["fingerprint"])
         return cls(**(dict(values) | arrays | {"fingerprint": fingerprint}))
 
 
-def try_out(model: Any, inputs: TrialInputs, fingerprint: Fingerprint | None = None) -> Trial:
+def try_out(
+    model: Any, inputs: TrialInputs, fingerprint: Fingerprint | None = None, *, with_fingerprint: bool = True
+) -> Trial:
     """Let a model answer two batches and take one step; it is not as it was afterwards.
 
     Args:
         model: A Keras model.
         inputs: What it is tried with.
         fingerprint: Its fingerprint, if it was taken already.
+        with_fingerprint: Whether it is wanted at all.
 
     Raises:
         Exception: Whatever the model raises when it answers.
@@ -88,7 +91,8 @@ def try_out(model: Any, inputs: TrialInputs, fingerprint: Fingerprint | None = N
     not_tried: dict[str, str] = {}
     state = _state(model)
     try:
-        fingerprint = fingerprint or take_fingerprints(model, inputs.batch)[0].fingerprint
+        if with_fingerprint and fingerprint is None:
+            fingerprint = take_fingerprints(model, inputs.batch)[0].fingerprint
     except BlueprintError as error:
         not_tried["fingerprint"] = f"{error.problem}: {error.found}"
     half_built.complete(model)
@@ -98,16 +102,19 @@ def try_out(model: Any, inputs: TrialInputs, fingerprint: Fingerprint | None = N
     if inputs.data is None:
         not_tried["train step"] = "it is not compiled" if not model.compiled else "nobody knows its data: give a batch"
     else:
-        logs = _named("log", _run(model, model.train_step, inputs.data))
+        if not keras_private.has_own(model, "train_step") and model.optimizer is not None:
+            keras_private.build_for_training(model, None)  # or TensorFlow would trace the step twice
+        logs = _named("log", _runs(model, model.train_step)(inputs.data))
         trained = _state(model)
     return Trial(state, answers, logs, trained, fingerprint, not_tried)
 
 
 def _answers(model: Any, inputs: TrialInputs, not_tried: dict[str, str]) -> Arrays:
     answers: Arrays = {}
+    predict = _runs(model, model.predict_step)
     for place, features in enumerate(inputs.features):
         try:
-            answers |= _named(f"batch {place}, output", _run(model, model.predict_step, (features,)))
+            answers |= _named(f"batch {place}, output", predict((features,)))
         except NotImplementedError:
             if keras_private.has_call(model):
                 raise
@@ -115,10 +122,15 @@ def _answers(model: Any, inputs: TrialInputs, not_tried: dict[str, str]) -> Arra
     return answers
 
 
-def _run(model: Any, step: Any, data: Any) -> Any:
-    data = tf.nest.map_structure(tf.convert_to_tensor, data)
-    with numpy_calls.explained():
-        return step(data) if model.run_eagerly else tf.function(step, autograph=False)(data)
+def _runs(model: Any, step: Any) -> Callable[[Any], Any]:
+    """Return a step as a function of arrays, which is traced once for batches of the same kind."""
+    compiled = step if model.run_eagerly else tf.function(step, autograph=False)
+
+    def run(data: Any) -> Any:
+        with numpy_calls.explained():
+            return compiled(tf.nest.map_structure(tf.convert_to_tensor, data))
+
+    return run
 
 
 def _named(name: str, outputs: Any) -> Arrays:
@@ -141,6 +153,7 @@ def _encoded(array: np.ndarray[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _decoded(one: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+def decoded(one: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    """Return an array that `to_json` has written."""
     dtype = tf.bfloat16.as_numpy_dtype if one["dtype"] == "bfloat16" else np.dtype(one["dtype"])
     return np.frombuffer(base64.b64decode(one["bytes"]), dtype).reshape(one["shape"])

@@ -1,0 +1,1 @@
+"""How a report is written down: for people, for programs, for a code review."""
