@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -67,16 +68,23 @@ def test_what_source_and_model_tell_of_one_line_is_put_together():
     fix = Fix("do", Applicability.SAFE, (needs_import("keras"),))
     of_source = finding("KE1", Place("a.py", 3, 5, 3, 9), fix=fix)
     of_model = finding("KE1", Place("a.py", 3), "dense", "1.0 instead of 2.0")
-    for pair in ([of_source, of_model], [of_model, of_source]):
-        (one,) = merged(pair)
-        assert (one.place, one.layer, one.evidence, one.fix) == (of_source.place, "dense", of_model.evidence, fix)
+    (one,) = merged([of_source], [of_model])
+    assert (one.place, one.layer, one.evidence, one.fix) == (of_source.place, "dense", of_model.evidence, fix)
+
+
+def test_two_expressions_of_a_line_are_two_findings_and_the_worse_severity_counts():
+    one, other = (finding("KE1", Place("a.py", 3, column, 3, 9)) for column in (1, 5))
+    assert merged([one, other]) == [one, other]
+    error = dataclasses.replace(other, severity=Severity.ERROR, evidence="it raised")
+    first, second = merged([one, other], [error])
+    assert (first, second.severity, second.evidence) == (one, Severity.ERROR, "it raised")
 
 
 def test_two_layers_of_one_class_are_one_finding_of_both():
     at = Place("a.py", 3)
-    (one,) = merged([finding("KE1", at, "dense"), finding("KE1", at, "dense_1"), finding("KE1", at, "dense")])
+    (one,) = merged([], [finding("KE1", at, "dense"), finding("KE1", at, "dense_1"), finding("KE1", at, "dense")])
     assert one.layer == "dense, dense_1"
-    assert len(merged([finding("KE1", None, "dense"), finding("KE1", None, "dense_1")])) == 2
+    assert len(merged([], [finding("KE1", None, "dense"), finding("KE1", None, "dense_1")])) == 2
 
 
 def test_findings_are_in_the_order_of_their_places():

@@ -73,11 +73,9 @@ def report_on(model: Any, batch: Any, failures: Sequence[Failure], settings: Set
 
 def report_without_model(target: Target, failures: Sequence[Failure], settings: Settings) -> Report:
     """Diagnose a target whose model cannot be made: what went wrong, and what is found in its file."""
-    found = of_failures(failures)
     files = [target.path] if target.path else []
-    for _, findings in examine_files(files, settings):
-        found += findings
-    findings = wanted(merged(found), settings)
+    of_source = [one for _, found in examine_files(files, settings) for one in found]
+    findings = wanted(merged(of_source, of_failures(failures)), settings)
     return Report(target.text, tuple(findings), f"{len(files)} file", ("the model: it cannot be made",))
 
 

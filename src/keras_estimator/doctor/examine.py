@@ -111,15 +111,17 @@ def examine_model(live: LiveModel, settings: Settings, failures: Sequence[Failur
         warnings.simplefilter("ignore")  # what Keras and TensorFlow warn of while the model is probed is no finding
         if settings.wants(*_COMPARES_COPIES):
             live.begin_verification()
-        found = [finding for rule in rules_wanted(settings) for finding in rule.in_model(live)]
+        of_model = [finding for rule in rules_wanted(settings) for finding in rule.in_model(live)]
         _ = live.traced  # what it raises is a finding, even if no rule has traced it
-    found += of_failures([*failures, *live.failures])
+    of_model += of_failures([*failures, *live.failures])
+    of_source: list[Finding] = []
     for file in live.files:
         for one in examine_text(file, "".join(linecache.getlines(file)), settings, live.around):
             layers = live.layers_at(one)
             if layers is not None:
-                found.append(dataclasses.replace(one, layer=", ".join(layers)))
-    return wanted((one for one in merged(found) if not _is_silenced(one, live)), settings)
+                of_source.append(dataclasses.replace(one, layer=", ".join(layers)))
+    found = merged(of_source, of_model)
+    return wanted((one for one in found if not _is_silenced(one, live)), settings)
 
 
 def _is_silenced(one: Finding, live: LiveModel) -> bool:
@@ -138,29 +140,27 @@ def of_failures(failures: Iterable[Failure]) -> list[Finding]:
     return found
 
 
-def merged(findings: Iterable[Finding]) -> list[Finding]:
-    """Return findings, each once: what a live model tells of a line is put to what was found in the source there."""
-    by_line: dict[Any, list[Finding]] = {}
-    for finding in sorted(findings, key=lambda one: not _is_of_source(one)):
+def merged(of_source: Iterable[Finding], of_model: Iterable[Finding] = ()) -> list[Finding]:
+    """Return findings, each once: what a live model tells of a line is put to what was found in the source there.
+
+    Args:
+        of_source: What was found in files.
+        of_model: What was found in a model, or made of its errors.
+    """
+    found: list[Finding] = []
+    by_line: dict[Any, list[int]] = {}
+    for number, finding in enumerate([*(sources := list(of_source)), *of_model]):
         place = finding.place
-        found = by_line.setdefault((finding.code, *((place.file, place.line) if place else (finding.layer,))), [])
-        same = next((number for number, one in enumerate(found) if _are_same(one, finding)), None)
-        if same is None:
-            found.append(finding)
+        line = by_line.setdefault((finding.code, *((place.file, place.line) if place else (finding.layer,))), [])
+        equal = [at for at in line if (found[at].place, found[at].message) == (place, finding.message)]
+        # What a model tells in other words is about the first expression of that line.
+        same = equal or (line if place and number >= len(sources) else [])
+        if same:
+            found[same[0]] = _together(found[same[0]], finding)
         else:
-            found[same] = _together(found[same], finding)
-    return [one for found in by_line.values() for one in found]
-
-
-def _are_same(one: Finding, other: Finding) -> bool:
-    """Tell whether two findings of a rule on one line are one; what has no columns is about some that has."""
-    if other.place is None:
-        return one.message == other.message
-    return not _is_of_source(other) or (one.place, one.message) == (other.place, other.message)
-
-
-def _is_of_source(finding: Finding) -> bool:
-    return finding.place is not None and finding.place.end_line > 0
+            line.append(len(found))
+            found.append(finding)
+    return found
 
 
 def _together(one: Finding, other: Finding) -> Finding:
