@@ -15,7 +15,10 @@ import keras_estimator
 REPOSITORY = Path(__file__).parent.parent
 SOURCE = Path(keras_estimator.__file__).parent
 PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
-PAGES_WITH_PYTHON = [path for path in PAGES if "```python" in path.read_text(encoding="utf-8")]
+# The pages of rules show lines out of a class; their cases in tests/rules are run instead.
+PAGES_WITH_PYTHON = [
+    path for path in PAGES if "```python" in path.read_text(encoding="utf-8") and path.parent.name != "rules"
+]
 MODULES = [
     ".".join(["keras_estimator", *path.relative_to(SOURCE).with_suffix("").parts])
     for path in sorted(SOURCE.rglob("*.py"))

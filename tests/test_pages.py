@@ -139,7 +139,7 @@ def test_a_page_in_a_pipe_is_plain(capsys: pytest.CaptureFixture[str]):
     assert "\x1b" not in page
     assert max(len(line) for line in page.splitlines()) <= 100
     assert [line for line in page.splitlines() if line in HEADINGS] == list(HEADINGS)
-    assert "\nExample\n    return np.sin(x)\n" in page
+    assert "\nExample\n    y = np.sin(x)\n" in page
     assert "severity: error" in page
     assert "silence:  # noqa: KE201" in page
     assert not any(line.endswith(" ") for line in page.splitlines())

@@ -32,7 +32,7 @@ def test_another_text_is_run_also_of_a_module_that_was_compiled_before(tmp_path:
     for replaced in ({}, {str(tmp_path / "trial_part.py"): "UNITS = 5\n"}):
         answer = tried(tmp_path, target="trial_net.py:build", replaced=replaced)
         assert answer["saved"] == ""
-        shapes.append(answer["trial"]["answers"]["batch 0, output"]["shape"])  # type: ignore[index]  # JSON
+        shapes.append(answer["trial"]["answers"]["batch 0, output 0"]["shape"])  # type: ignore[index]  # JSON
     assert shapes == [[8, 2], [8, 5]]
 
 

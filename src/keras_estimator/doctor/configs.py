@@ -149,7 +149,7 @@ class Constructor:
         kwargs = self.init.args.kwarg.arg if self.init.args.kwarg else ""
         for node in self._nodes:
             if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == kwargs:
-                found |= {node.slice.value} if isinstance(node.slice, ast.Constant) else set()  # type: ignore[arg-type]
+                found |= {node.slice.value} if isinstance(node.slice, ast.Constant) else set()  # type: ignore[arg-type]  # a text, as it is a key of a config
         return frozenset(found)
 
     @cached_property

@@ -40,7 +40,7 @@ class Failure:
     @property
     def kind(self) -> str:
         """The name of its class."""
-        return type(self.error).__name__
+        return type(self.innermost.error).__name__
 
     @property
     def text(self) -> str:
@@ -50,7 +50,7 @@ class Failure:
     @property
     def line(self) -> str:
         """The one line of it that says what happened, and what it is."""
-        said = in_one_line(self.error)
+        said = in_one_line(self.innermost.error)
         if len(said) >= _LONGEST:
             said = f"{said[:_LONGEST].rpartition(' ')[0]} ..."
         return f"{self.kind}: {said}" if said else self.kind

@@ -77,6 +77,9 @@ def _functions_given(source: Source, call: ast.Call) -> Iterator[tuple[str, str]
     """Yield the names that a call hands to Keras as functions, and as what."""
     is_compile = isinstance(call.func, ast.Attribute) and call.func.attr == "compile"
     is_layer = not is_compile and kind_of_keras(source.dotted(call.func)) == "layer"
+    if source.dotted(call.func) == "keras.layers.Lambda":
+        given = [*call.args[:1], *(word.value for word in call.keywords if word.arg == "function")]
+        yield from ((value.id, "function") for value in given if isinstance(value, ast.Name))
     for word in call.keywords if is_compile or is_layer else ():
         role = _OF_COMPILE.get(word.arg or "") if is_compile else (word.arg or "").rpartition("_")[2]
         if role and (is_compile or role in _OF_LAYERS):
@@ -123,6 +126,8 @@ def _parts(live: LiveModel) -> Iterator[tuple[str, Any, str]]:
         rate = getattr(optimizer, "_learning_rate", None)
         if live.is_a(rate, "keras.optimizers.schedules.LearningRateSchedule"):
             yield "", rate, "schedule"
+    for path, layer in live.layers_of("keras.layers.Lambda"):
+        yield path, layer.function, "function"
     for path, layer in live.layers.items():
         for attribute, value in list(vars(layer).items()):
             role = attribute.rpartition("_")[2]

@@ -64,7 +64,7 @@ def _variables(source: Source, one: KerasClass) -> Iterator[str]:
         for node in ast.walk(method):
             is_made = isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
             if is_made and source.dotted(node.value.func) in _VARIABLES:  # type: ignore[attr-defined]  # it is a call
-                yield from (attribute_of_self(target) for target in node.targets)  # type: ignore[attr-defined]
+                yield from (attribute_of_self(target) for target in node.targets)  # type: ignore[attr-defined]  # it assigns
 
 
 def _is_guarded(source: Source, write: Write) -> bool:
