@@ -41,7 +41,7 @@ def test_classes_functions_and_methods_have_a_first_line():
 
 
 def test_an_attribute_has_the_line_of_its_assignment_also_in_a_class_above():
-    assert written(whereabouts.place_of_attribute(Part(), "kept")) == "self._kept: Any = [2]"
+    assert written(whereabouts.place_of_attribute(Part(), "_kept")) == "self._kept: Any = [2]"
     assert written(whereabouts.place_of_attribute(Part(), "below")) == "self.below = 1"
     assert written(whereabouts.place_of_attribute(Part(), "nothing")) == "class Part(Below):"
 

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import linecache
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
@@ -280,7 +281,9 @@ class LiveModel:
 
     def _probed(self, probe: Callable[[], _Found]) -> _Found | None:
         try:
-            return probe()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a model that is probed, nobody asked for them
+                return probe()
         except Exception as error:  # noqa: BLE001 - code of the user's; what it says becomes a finding
             self._failed(error, "call")
             return None
@@ -318,8 +321,8 @@ class LiveModel:
         """Return the layers that a finding in the source is about; None if it is about no part of this model.
 
         A file may have classes and functions of many models. Of what is in no class and in no function that Keras
-        traces, such as a function that makes models, nobody knows whether this one was made there; but what cannot run
-        was not.
+        traces, such as a function that makes models, nobody knows whether this one was made there: warnings are given,
+        but what cannot run was not, and what is only good to know can wait until somebody looks at the file.
         """
         place = finding.place
         source = self.source(place.file) if place else None
@@ -332,7 +335,7 @@ class LiveModel:
         if functions:
             return self.parts_by_line.get((place.file, max(node.lineno for node in functions)))
         makes = any(isinstance(node, ast.FunctionDef) and _holds(node, place) for node in source.nodes)
-        return None if makes and finding.severity is Severity.ERROR else []
+        return None if makes and finding.severity is not Severity.WARNING else []
 
     @cached_property
     def parts_by_line(self) -> dict[tuple[str, int], list[str]]:

@@ -49,6 +49,7 @@ _SAID = (
     re.compile(
         rf"cannot compute (?P<op>\w+) as input #\d\S* was expected to be a {_TYPE} tensor but is a {_TYPE} tensor"
     ),
+    re.compile(rf"Expected {_TYPE}, but got \S+ of type '{_TYPE}'"),
     re.compile(rf"`x` and `y` must have the same dtype, got {_TYPE} != {_TYPE}"),
 )
 
