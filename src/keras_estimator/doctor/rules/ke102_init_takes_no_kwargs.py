@@ -53,7 +53,8 @@ def in_source(source: Source) -> Iterator[Problem]:
         needed = _GIVEN.get(one.kind)
         if init is None or needed is None or init.args.kwarg is not None or not isinstance(init, ast.FunctionDef):
             continue
-        if not _takes(init) >= needed and "from_config" not in one.methods and "get_config" not in one.methods:
+        has_own_config = one.method("from_config") or one.method("get_config")
+        if not _takes(init) >= needed and not has_own_config:
             message = f"__init__ of {one.name} takes no **kwargs, such as {_first_of(needed)}"
             yield Problem(init, message, fix=_fix(source, one, init))
 
