@@ -32,10 +32,11 @@ check: lint test ## What a change must pass: lint and test
 wheel: $(READY) ## Build the wheel, install it alone elsewhere and run the README's first snippet on it
 	$(BIN)/python -m pytest -m wheel
 
-bench: $(READY) ## Measure the speed against Keras and the original, what copies cost, and two processes against one
+bench: $(READY) ## Measure the speed against Keras and the original, what copies cost, two processes against one, and the doctor
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.copies
 	$(BIN)/python -m bench.scaling
+	$(BIN)/python -m bench.doctor
 
 lock: $(READY) ## Write both lock files anew from pyproject.toml: the newest versions, and the oldest of Keras
 	$(LOCK) --output-file requirements-dev.lock

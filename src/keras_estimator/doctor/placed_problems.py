@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_estimator.doctor.findings import Place
+from keras_estimator.doctor.findings import Fix, Place
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
 
 if TYPE_CHECKING:
+    from keras_estimator.doctor.failure import Failure
     from keras_estimator.doctor.live import LiveModel
 
 InSource = Callable[[Source], Iterator[Problem]]
@@ -28,6 +29,22 @@ def problems_at(place: Place | None, in_source: InSource) -> list[Problem]:
         in_source: The function of the rule.
     """
     return [] if place is None else [one for at, one in _problems(place.file, in_source) if at.line == place.line]
+
+
+def problems_told(failure: Failure, in_source: InSource, otherwise: str, advice: Fix) -> Iterator[Problem]:
+    """Yield what a rule finds in the line that an error came from, or else the error itself.
+
+    Args:
+        failure: An error that the rule knows.
+        in_source: The function of the rule.
+        otherwise: What to say if the source shows nothing there.
+        advice: What to do about it then.
+    """
+    told = failure.innermost
+    known = problems_at(told.place, in_source)
+    yield from (dataclasses.replace(one, evidence=told.line) for one in known)
+    if not known:
+        yield Problem(told.place, otherwise, layer=failure.layer, evidence=told.line, fix=advice)
 
 
 def problems_around(place: Place | None, in_source: InSource) -> list[Problem]:

@@ -28,7 +28,6 @@ Evidence:
 from __future__ import annotations
 
 import ast
-import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,7 @@ from keras_estimator.doctor.findings import Applicability, Fix, Severity
 from keras_estimator.doctor.keras_tensors import FOREIGN_BUT_HARMLESS, functional_code
 from keras_estimator.doctor.numpy_table import equivalent_of, is_same
 from keras_estimator.doctor.ops_path import ops_path
-from keras_estimator.doctor.placed_problems import problems_at
+from keras_estimator.doctor.placed_problems import problems_told
 from keras_estimator.doctor.rewriting import replace
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
@@ -80,12 +79,6 @@ def _fix(source: Source, call: ast.Call, name: str) -> Fix:
 
 def in_failure(failure: Failure) -> Iterator[Problem]:
     """Find what Keras says of it."""
-    told = failure.innermost
-    if not any(text in told.text for text in _RAISED):
-        return
-    known = problems_at(told.place, in_source)
-    for one in known:
-        yield dataclasses.replace(one, evidence=told.line)
-    if not known:
-        message = "a function that is none of Keras is applied to a KerasTensor"
-        yield Problem(told.place, message, layer=failure.layer, evidence=told.line, fix=_ADVICE)
+    if any(text in failure.innermost.text for text in _RAISED):
+        otherwise = "a function that is none of Keras is applied to a KerasTensor"
+        yield from problems_told(failure, in_source, otherwise, _ADVICE)

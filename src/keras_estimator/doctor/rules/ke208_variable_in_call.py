@@ -35,7 +35,6 @@ Evidence:
 from __future__ import annotations
 
 import ast
-import dataclasses
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -43,7 +42,7 @@ from typing import TYPE_CHECKING
 from keras_estimator.doctor.findings import Applicability, Fix, Severity
 from keras_estimator.doctor.moving_out import moved_out
 from keras_estimator.doctor.names import kind_of_keras
-from keras_estimator.doctor.placed_problems import problems_at
+from keras_estimator.doctor.placed_problems import problems_told
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
 from keras_estimator.doctor.sure_tensors import SureTensors, own_attribute, sure_tensors
@@ -120,12 +119,6 @@ def _fix(source: Source, one: SureTensors, call: ast.Call) -> Fix:
 
 def in_failure(failure: Failure) -> Iterator[Problem]:
     """Find what Keras and TensorFlow say of it."""
-    told = failure.innermost
-    if not any(text in told.text for text in _RAISED):
-        return
-    known = problems_at(told.place, in_source)
-    for one in known:
-        yield dataclasses.replace(one, evidence=told.line)
-    if not known:
-        message = "a variable or a layer with weights is made while the model runs"
-        yield Problem(told.place, message, layer=failure.layer, evidence=told.line, fix=_ADVICE)
+    if any(text in failure.innermost.text for text in _RAISED):
+        otherwise = "a variable or a layer with weights is made while the model runs"
+        yield from problems_told(failure, in_source, otherwise, _ADVICE)

@@ -32,13 +32,12 @@ Evidence:
 from __future__ import annotations
 
 import ast
-import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from keras_estimator.doctor.conditions import decided_in_graph
 from keras_estimator.doctor.findings import Applicability, Fix, Severity
-from keras_estimator.doctor.placed_problems import problems_at
+from keras_estimator.doctor.placed_problems import problems_told
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
 from keras_estimator.doctor.sure_tensors import SureTensors, sure_tensors
@@ -113,12 +112,6 @@ def _short(source: Source, node: ast.AST) -> str:
 
 def in_failure(failure: Failure) -> Iterator[Problem]:
     """Find what TensorFlow and Keras say of it."""
-    told = failure.innermost
-    if not any(text in told.text for text in _RAISED):
-        return
-    known = problems_at(told.place, in_source)
-    for one in known:
-        yield dataclasses.replace(one, evidence=told.line)
-    if not known:
-        message = "a tensor is asked for true or false, and has no value in a graph"
-        yield Problem(told.place, message, layer=failure.layer, evidence=told.line, fix=_ADVICE)
+    if any(text in failure.innermost.text for text in _RAISED):
+        otherwise = "a tensor is asked for true or false, and has no value in a graph"
+        yield from problems_told(failure, in_source, otherwise, _ADVICE)
