@@ -43,3 +43,18 @@ def test_an_error_that_says_nothing_is_told_by_its_name():
         raise AssertionError
 
     assert raised(wrong).line == "AssertionError"
+
+
+def test_of_errors_around_each_other_the_innermost_with_a_line_counts() -> None:
+    def wrong() -> None:
+        try:
+            _ = {}["inner"]
+        except KeyError as error:
+            raise ValueError("outer") from error
+
+    failure = raised(wrong)
+    assert (failure.innermost.kind, failure.kind, failure.line) == ("KeyError", "KeyError", "KeyError: 'inner'")
+    assert failure.source_line == '_ = {}["inner"]'
+    alone = Failure(ValueError("alone"), "call")
+    assert alone.innermost.error is alone.error
+    assert alone.place is None

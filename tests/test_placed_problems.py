@@ -11,9 +11,9 @@ import pytest
 from rule_cases import loaded
 
 from keras_estimator.doctor.failure import Failure
-from keras_estimator.doctor.findings import Place
+from keras_estimator.doctor.findings import Applicability, Fix, Place
 from keras_estimator.doctor.live import LiveModel
-from keras_estimator.doctor.placed_problems import innermost, problems_around, problems_at, problems_in
+from keras_estimator.doctor.placed_problems import problems_around, problems_at, problems_in, problems_told
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
 
@@ -80,10 +80,11 @@ def fails() -> None:
         raise ValueError("outer") from inner
 
 
-def test_the_innermost_error_with_a_line() -> None:
+def test_an_error_is_told_by_what_the_source_shows_there_or_else_by_itself() -> None:
     with pytest.raises(ValueError, match="outer") as raised:
         fails()
     failure = Failure(raised.value, "call", "dense")
-    assert (innermost(failure).kind, innermost(failure).layer) == ("KeyError", "dense")
-    alone = Failure(ValueError("alone"), "call")
-    assert innermost(alone) is alone
+    advice = Fix("do that", Applicability.DISPLAY)
+    (one,) = problems_told(failure, lambda _: iter(()), "it raised", advice)
+    assert (one.message, one.layer, one.at, one.fix) == ("it raised", "dense", failure.place, advice)
+    assert one.evidence.startswith("KeyError")
