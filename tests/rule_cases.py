@@ -2,7 +2,7 @@
 
 A case file is Markdown. Each case is a second-level heading and fenced blocks:
 
-    ## finds: what is wrong        or    ## silent: what is right
+    ## finds: what is wrong        or    ## silent: what is right        or    ## finds since Keras 3.15: ...
     ```python                      the code; with `def build():` in it, the live model is looked at, too
     ```text                        what is found, a line each, as `file.py:6:12 KE201 [*] message; fix`
     ```fixed  (or: fixed unsafe)   the code after --fix (or --unsafe-fixes)
@@ -15,10 +15,12 @@ import importlib.util
 import linecache
 import re
 import sys
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+KERAS = tuple(map(int, metadata.version("keras").split(".")[:2]))
 FOLDER = Path(__file__).with_name("rules")
 _BLOCK = re.compile(r"^```(?P<kind>[a-z ]+)\n(?P<text>.*?)^```$", re.M | re.S)
 
@@ -47,7 +49,10 @@ def cases(file: Path) -> list[Case]:
     for part in re.split(r"^## ", file.read_text(encoding="utf-8"), flags=re.M)[1:]:
         heading, _, rest = part.partition("\n")
         kind, _, title = heading.partition(": ")
+        kind, _, since = kind.partition(" since Keras ")
         assert kind in ("finds", "silent"), f"{file.name}: {heading}"
+        if since and tuple(map(int, since.split("."))) > KERAS:
+            continue
         blocks = {match["kind"]: match["text"] for match in _BLOCK.finditer(rest)}
         assert set(blocks) <= {"python", "text", "fixed", "fixed unsafe"}, f"{file.name}: {heading}: {set(blocks)}"
         assert (kind == "finds") == ("text" in blocks), f"{file.name}: {heading}"

@@ -39,7 +39,6 @@ _OTHERWISE_NAMED = {
     "concat": "concatenate",
     "asarray": "convert_to_tensor",
     "array": "convert_to_tensor",
-    "degrees": "rad2deg",
     "radians": "deg2rad",
     "fix": "trunc",
     "invert": "bitwise_not",
@@ -53,7 +52,7 @@ _OTHERWISE_NAMED = {
 _ALSO_IN_OPS = frozenset(
     "argsort median quantile full_like nan_to_num pad split take take_along_axis average count_nonzero digitize "
     "histogram inner kron moveaxis nonzero ravel tensordot trace vdot logaddexp floor_divide bincount broadcast_to "
-    "meshgrid linspace arange cross diagonal rot90 searchsorted select trunc hypot signbit logical_xor sinc "
+    "meshgrid linspace arange cross diagonal rot90 searchsorted select trunc hypot signbit logical_xor "
     "vstack".split()
 )
 
