@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -115,13 +117,17 @@ def test_a_fix_of_a_model_is_proved_first(folder: Path):
 
 def test_watching_ends_with_ctrl_c(folder: Path):
     command = [sys.executable, "-m", "keras_estimator.cli", "doctor", "--watch", "."]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as watching:
-        assert watching.stdout is not None
-        first = watching.stdout.readline()
-        assert "net.py" in first
-        while "explain" not in watching.stdout.readline():
-            pass
-        (folder / "net.py").write_text(SOUND, encoding="utf-8")
-        assert "nothing was found" in watching.stdout.readline()
-        watching.send_signal(2)
-        assert watching.wait(timeout=30) in (130, 1, -2)
+    # Whoever runs the tests in the background has them started with SIGINT ignored.
+    listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, preexec_fn=listening) as watching:
+        try:
+            assert watching.stdout is not None
+            assert "net.py" in watching.stdout.readline()
+            while "explain" not in watching.stdout.readline():
+                pass
+            (folder / "net.py").write_text(SOUND, encoding="utf-8")
+            assert "nothing was found" in watching.stdout.readline()
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(timeout=30) in (130, 1, -signal.SIGINT)
+        finally:
+            watching.kill()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rule_cases import FOLDER, Case, built, cases, loaded
 
-from keras_estimator.doctor.examine import examine_model, examine_text, of_failures
+from keras_estimator.doctor.examine import examine_model, examine_text, merged, of_failures, wanted
 from keras_estimator.doctor.failure import Failure
 from keras_estimator.doctor.findings import Applicability, Finding
 from keras_estimator.doctor.mending import mended
@@ -45,7 +45,7 @@ def found_in(file: Path, code: str, *, has_model: bool) -> list[Finding]:
         model = module.build()
     except Exception as error:  # noqa: BLE001 - some cases cannot be built, and say so
         failed = [one for one in of_failures([Failure(error, "build")]) if one.code == code]
-        return failed or examine_text(str(file), text, settings)
+        return wanted(merged(examine_text(str(file), text, settings), failed), settings)
     batch = module.batch() if hasattr(module, "batch") else None
     return examine_model(LiveModel(model, batch), settings)
 
