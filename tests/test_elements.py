@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from keras_estimator.report.elements import data, document, element, moment, number, size, span, table, time
+from keras_estimator.report.elements import counted, data, document, element, moment, number, size, span, table, time
 
 HOSTILE = """</script></style><script>alert(1)</script><img src=x onerror='alert(1)'>"&amp;'"""
 
@@ -94,3 +94,8 @@ def test_a_time_that_is_none_is_unknown(secs: float | None):
 def test_a_time_can_be_shown_without_its_day():
     assert time(0.0).text == moment(0.0)
     assert time(0.0, with_day=False).text == moment(0.0)[-5:]
+
+
+def test_things_are_counted_in_the_right_number():
+    texts = [counted(1, "layer"), counted(0, "layer"), counted(2000, "layer"), counted(2, "box")]
+    assert texts == ["1 layer", "0 layers", "2,000 layers", "2 boxes"]

@@ -105,3 +105,15 @@ def test_a_model_that_does_not_say_what_it_takes_is_told_to_need_a_batch():
 def test_what_compile_was_given_is_seen():
     assert LiveModel(model()).compiled_parts["loss"] == "mse"
     assert LiveModel(model(compiled=False)).compiled_parts == {}
+
+
+def test_a_copy_is_compared_only_if_it_is_asked_for_and_meanwhile_the_probes_go_on():
+    live = LiveModel(model())
+    assert live.not_looked_at == []
+    assert not {"verification", "_verification_begun"} & vars(live).keys()
+    live.begin_verification()
+    begun = vars(live)["_verification_begun"]
+    assert not begun.done()
+    assert live.separability is not None
+    assert live.verification is begun.result()
+    assert live.verification.passed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 import textwrap
@@ -10,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_estimator.doctor.targets import first_batch, make_model, parse_target
-from keras_estimator.errors import ConfigError
+from keras_estimator.doctor.targets import first_batch, forget_modules, make_model, parse_target
+from keras_estimator.errors import ConfigError, InputError
 
 
 @pytest.fixture
@@ -145,3 +146,33 @@ def test_a_few_rows_of_data_are_taken(folder: Path):
         assert (np.shape(x), np.shape(y)) == ((8, 3), (8, 1)), name
     with pytest.raises(ConfigError, match="no `nothing`"):
         first_batch("target_data.py:nothing")
+
+
+def test_data_that_cannot_be_made_are_said_with_the_line(folder: Path):
+    write(folder, "target_no_data.py", "x = 1 / 0\ndef data():\n    return x\n")
+    with pytest.raises(InputError, match="cannot be made") as caught:
+        first_batch("target_no_data.py:data")
+    assert "target_no_data.py:1:5: ZeroDivisionError" in caught.value.found
+
+
+def test_a_file_that_is_called_like_a_module_of_python_stays_beside_it(folder: Path):
+    write(folder, "statistics.py", NET)
+    assert make_model(parse_target("statistics.py:build")).model is not None
+    assert statistics.mean([1, 3]) == 2
+    assert sys.modules["statistics"] is statistics
+
+
+def test_a_module_that_has_changed_is_imported_anew(folder: Path):
+    write(folder, "target_part.py", "UNITS = 2\n")
+    write(
+        folder,
+        "target_whole.py",
+        NET.replace("import keras", "import keras\n    from target_part import UNITS").replace(
+            "Dense(1)", "Dense(UNITS)"
+        ),
+    )
+    target = parse_target("target_whole:build")
+    assert make_model(target).model.output_shape == (None, 2)
+    write(folder, "target_part.py", "UNITS = 33\n")
+    forget_modules(["target_part.py", folder / "target_whole.py"])
+    assert make_model(target).model.output_shape == (None, 33)

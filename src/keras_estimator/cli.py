@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import webbrowser
 from collections.abc import Callable
@@ -141,22 +142,23 @@ def doctor(  # noqa: PLR0913 - each is an option of the command
         tuple(targets or ()), data, *chosen, "text" if watch else format_, fix, unsafe_fixes=unsafe_fixes, diff=diff
     )
 
+    note = functools.partial(typer.echo, err=True)
+
     def look() -> int:
         said: list[str] = []
         try:
-            status = command.run_doctor(asked, said.append, lambda text: typer.echo(text, err=True))
+            status = command.run_doctor(asked, said.append, note)
         except EstimatorError as error:
-            typer.echo(f"{type(error).__name__}: {error}", err=True)
+            note(f"{type(error).__name__}: {error}")
             return 2
         if out is not None:
             out.write_text("\n".join(said) + "\n", encoding="utf-8")
-            typer.echo(out)
-        else:
-            typer.echo("\n".join(said))
+            said = [str(out)]
+        typer.echo("\n".join(said))
         return status
 
     if watch:
-        command.watch(look, [Path(text.rpartition(":")[0] or text) for text in targets or ["."]])
+        command.watch(look, asked)
     status = look()
     raise typer.Exit(0 if exit_zero and status == 1 else status)
 

@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from keras_estimator.console import show_log
-from keras_estimator.doctor.examine import examine_files
+from keras_estimator.doctor.examine import examine_files, python_files
 from keras_estimator.doctor.findings import Finding
 from keras_estimator.doctor.mending import Mended, mended, write
 from keras_estimator.doctor.package import Package
 from keras_estimator.doctor.report import Report
 from keras_estimator.doctor.settings import Settings, read_settings
-from keras_estimator.doctor.targets import Target, parse_target
+from keras_estimator.doctor.targets import Target, forget_modules, parse_target
 from keras_estimator.errors import ConfigError, FixError
+from keras_estimator.report.elements import counted
 
 FORMATS = ("text", "short", "json", "sarif", "github", "html")
 
@@ -90,7 +91,7 @@ def _report_on_files(asked: Asked, targets: Sequence[Target]) -> Report:
         number += 1
         found += findings
     name = targets[0].text if len(targets) == 1 else f"{targets[0].text} and {len(targets) - 1} more"
-    return Report(name, tuple(found), f"{number} file{'' if number == 1 else 's'}")
+    return Report(name, tuple(found), counted(number, "file"))
 
 
 def _report_on_model(asked: Asked, target: Target) -> Report:
@@ -159,7 +160,8 @@ def _mend(asked: Asked, targets: Sequence[Target], show: Callable[[str], None], 
         for one in all_mended:
             write(one)
             codes = ", ".join(sorted({finding.code for finding in one.applied}))
-            note(f"mended {one.file}: {len(one.applied)} finding{'' if len(one.applied) == 1 else 's'} ({codes})")
+            forget_modules([one.file])
+            note(f"mended {one.file}: {counted(len(one.applied), 'finding')} ({codes})")
     return is_changed
 
 
@@ -172,7 +174,7 @@ def _mended(asked: Asked, target: Target) -> list[Mended]:
         package = Package([Path(file) for file in files_of(target)])
         around: Package | Imported = Imported()
     else:
-        around = package = Package([path for path, _ in examine_files([_path(target)], settings)])
+        around = package = Package(list(python_files([_path(target)], settings)))
     unsafe = asked.unsafe_fixes
     return [mended(str(path), package.texts[path], settings, unsafe=unsafe, around=around) for path in package.paths]
 
@@ -192,13 +194,22 @@ def _prove(asked: Asked, target: Target, changed: Sequence[Mended], note: Callab
         )
 
 
-def watch(look: Callable[[], object], paths: Sequence[Path], *, every_seconds: float = 0.5) -> None:
-    """Look again whenever a file below some paths changes; until Ctrl-C."""
+def watch(look: Callable[[], object], asked: Asked, *, every_seconds: float = 0.5) -> None:
+    """Look again whenever a file among or below the targets changes; until Ctrl-C.
+
+    Args:
+        look: What to do.
+        asked: What the command line asks for; of a module, the files below this folder are watched.
+        every_seconds: How often to see whether one has changed.
+    """
+    named = [(Path(text), Path(text.rpartition(":")[0])) for text in asked.targets or (".",)]
+    paths = [next((path for path in both if path.exists()), Path()) for both in named]
     before: dict[Path, int] = {}
     while True:
         files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))]
         now = {file: file.stat().st_mtime_ns for file in files if file.exists()}
         if now != before:
+            forget_modules(file for file in now if now[file] != before.get(file))
             before = now
             look()
         time.sleep(every_seconds)

@@ -19,6 +19,7 @@ from keras_estimator.doctor.settings import Settings, read_settings
 from keras_estimator.doctor.targets import Target, make_model
 from keras_estimator.errors import ModelError
 from keras_estimator.model.description import describe
+from keras_estimator.report.elements import counted
 
 _LOG = logging.getLogger("keras_estimator")
 
@@ -66,8 +67,7 @@ def report_on(model: Any, batch: Any, failures: Sequence[Failure], settings: Set
     show_log()
     _LOG.info("looking at `%s`: its parts, its graph, a copy in a fresh process", model.name)
     found = examine_model(live, settings, failures)
-    layers, files = len(live.layers) - 1, len(live.files)
-    looked = f"{layers} layer{'' if layers == 1 else 's'}, {files} file{'' if files == 1 else 's'} of yours"
+    looked = f"{counted(len(live.layers) - 1, 'layer')}, {counted(len(live.files), 'file')} of yours"
     return Report(f"model `{model.name}`", tuple(found), looked, tuple(live.not_looked_at), describe(model))
 
 
@@ -76,7 +76,7 @@ def report_without_model(target: Target, failures: Sequence[Failure], settings: 
     files = [target.path] if target.path else []
     of_source = [one for _, found in examine_files(files, settings) for one in found]
     findings = wanted(merged(of_source, of_failures(failures)), settings)
-    return Report(target.text, tuple(findings), f"{len(files)} file", ("the model: it cannot be made",))
+    return Report(target.text, tuple(findings), counted(len(files), "file"), ("the model: it cannot be made",))
 
 
 def files_of(target: Target) -> list[str]:

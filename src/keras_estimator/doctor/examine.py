@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import linecache
 import warnings
@@ -35,12 +36,13 @@ def examine_files(paths: Sequence[Path], settings: Settings) -> Iterator[tuple[P
     Yields:
         Each file and what was found in it.
     """
-    package = Package(list(_files(paths, settings)))
+    package = Package(list(python_files(paths, settings)))
     for path in package.paths:
         yield path, examine_text(str(path), package.texts[path], settings, package)
 
 
-def _files(paths: Iterable[Path], settings: Settings) -> Iterator[Path]:
+def python_files(paths: Iterable[Path], settings: Settings) -> Iterator[Path]:
+    """Yield the Python files among and below some paths, each once, but for those that settings exclude."""
     seen: set[Path] = set()
     for path in paths:
         # A path that was named is looked at, whatever it is called.
@@ -82,7 +84,7 @@ def examine_text(file: str, text: str, settings: Settings, around: Package | Imp
 
 def _if_broken(file: str, text: str, settings: Settings) -> list[Finding]:
     try:
-        compile(text, file, "exec", dont_inherit=True, flags=0x400)  # ast.PyCF_ONLY_AST: it is not run
+        ast.parse(text, file)
     except (SyntaxError, ValueError, RecursionError) as error:
         return wanted([_broken(file, error)], settings)
     return []

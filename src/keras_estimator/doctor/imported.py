@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import linecache
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -36,7 +37,7 @@ class Imported:
         Raises:
             SyntaxError: It is no Python.
         """
-        return Source(str(path), text, _module_of(str(path)), self)
+        return _parsed(str(path), text)
 
     def has_keras(self, path: Path) -> bool:
         """Tell whether there may be something of Keras's in a file: a part of a model is written in it."""
@@ -63,6 +64,19 @@ class Imported:
         if not isinstance(thing, type):
             return ""
         return next((kind for cls, kind in _KINDS if issubclass(thing, cls)), "")
+
+
+def source_of(file: str) -> Source | None:
+    """Return a file of the program as rules see it; None if there is none, or it is no Python any more."""
+    try:
+        return _parsed(file, "".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(file: str, text: str) -> Source:
+    return Source(file, text, _module_of(file), Imported())
 
 
 def _module_of(file: str) -> str:

@@ -19,7 +19,7 @@ import libcst as cst
 from keras_estimator.doctor.config_fixes import saving_of
 from keras_estimator.doctor.config_tree import made_by_config
 from keras_estimator.doctor.configs import Constructor
-from keras_estimator.doctor.findings import Place
+from keras_estimator.doctor.findings import Applicability, Fix, Place
 from keras_estimator.doctor.rewriting import Change, replace
 from keras_estimator.doctor.source import Source
 from keras_estimator.doctor.tensors import Traced
@@ -87,6 +87,13 @@ def _arguments(given: ast.arguments) -> list[ast.arg]:
 # --- a function in its place ---------------------------------------------------------------------------------
 
 
+def hoisting(source: Source, function: ast.AST, otherwise: Fix) -> Fix:
+    """Return the fix that makes a lambda a registered function; where that cannot be done, the other one."""
+    name, changes = hoisted(source).get(id(function), ("", ()))
+    return Fix(f"make it a registered function: {name}", Applicability.UNSAFE, changes) if changes else otherwise
+
+
+@functools.lru_cache(maxsize=1)
 def hoisted(source: Source) -> dict[int, tuple[str, tuple[Change, ...]]]:
     """Return, by the ids of lambdas, the name of a registered function for each, and the changes that make it.
 

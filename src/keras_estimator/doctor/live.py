@@ -5,13 +5,11 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
-import linecache
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar
 
 import keras
@@ -21,7 +19,7 @@ import tensorflow as tf
 from keras_estimator.doctor import whereabouts
 from keras_estimator.doctor.failure import Failure
 from keras_estimator.doctor.findings import Finding, Place, Severity
-from keras_estimator.doctor.imported import Imported
+from keras_estimator.doctor.imported import Imported, source_of
 from keras_estimator.doctor.live_graph import LiveGraph
 from keras_estimator.doctor.routes import Outcome, keras_routes
 from keras_estimator.doctor.source import Source
@@ -57,7 +55,6 @@ class LiveModel:
         self.batch = batch
         # What goes wrong while the model is probed: each error once.
         self.failures: list[Failure] = []
-        self._sources: dict[str, Source] = {}
 
     @property
     def keras(self) -> Any:
@@ -249,10 +246,10 @@ class LiveModel:
         data = self._probed(lambda: Blueprint.of(self.model, self.batch).to_bytes())
         if inputs is None or trial is None or data is None:
             return None
-        with ThreadPoolExecutor(1) as waiting:
-            begun = waiting.submit(compared, trial, data, inputs)
-            waiting.shutdown(wait=False)
-            return begun
+        waiting = ThreadPoolExecutor(1)
+        begun = waiting.submit(compared, trial, data, inputs)
+        waiting.shutdown(wait=False)  # it takes no more, and ends with this; leaving a `with` would wait for it
+        return begun
 
     @cached_property
     def verification(self) -> Verification | None:
@@ -275,8 +272,9 @@ class LiveModel:
             found.append("what it computes: nothing says what the model takes; give a batch")
         elif self.model.compiled and self.data is None:
             found.append("its train step: nobody knows its data; give a batch")
-        if self.verification is not None:
-            found += [f"{check} in a fresh process: {why}" for check, why in self.verification.not_checked.items()]
+        verification = vars(self).get("verification")  # only if some rule has asked for it
+        if verification is not None:
+            found += [f"{check} in a fresh process: {why}" for check, why in verification.not_checked.items()]
         return found
 
     def _probed(self, probe: Callable[[], _Found]) -> _Found | None:
@@ -312,10 +310,7 @@ class LiveModel:
 
     def source(self, file: str) -> Source | None:
         """Return one of its files as rules see it; None if there is none, or it is no Python any more."""
-        if file not in self._sources:
-            with contextlib.suppress(SyntaxError, ValueError, RecursionError):
-                self._sources[file] = self.around.source(Path(file), "".join(linecache.getlines(file)))
-        return self._sources.get(file)
+        return source_of(file)
 
     def layers_at(self, finding: Finding) -> list[str] | None:
         """Return the layers that a finding in the source is about; None if it is about no part of this model.

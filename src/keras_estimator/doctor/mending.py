@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import codecs
 import dataclasses
 import difflib
@@ -89,7 +90,7 @@ def _applied(file: str, text: str, findings: Sequence[Finding]) -> str:
     changes = [change for one in findings if one.fix for change in one.fix.changes]
     after = changed(text, changes)
     try:
-        compile(after, file, "exec", dont_inherit=True, flags=0x400)  # ast.PyCF_ONLY_AST: it is not run
+        ast.parse(after, file)
     except SyntaxError as error:
         raise FixError(
             f"the fix of {findings[0].code} would make no Python of {file}",

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import functools
-import linecache
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_estimator.doctor.findings import Fix, Place
@@ -54,7 +51,7 @@ def problems_around(place: Place | None, in_source: InSource) -> list[Problem]:
         place: Where an error came from; None if nobody knows.
         in_source: The function of the rule.
     """
-    source = _source(place.file, "".join(linecache.getlines(place.file))) if place else None
+    source = _source(place.file) if place else None
     if source is None or place is None:
         return []
     functions = [
@@ -89,26 +86,22 @@ def problems_in(live: LiveModel, layer: Any, in_source: InSource) -> list[Proble
 
 def _problems(file: str, in_source: InSource) -> Iterator[tuple[Place, Problem]]:
     """Yield the problems of a file, with places for nodes."""
-    source = _source(file, "".join(linecache.getlines(file)))
+    source = _source(file)
     for problem in in_source(source) if source else ():
         at = problem.at if source is None or not isinstance(problem.at, ast.AST) else source.place(problem.at)
         if isinstance(at, Place):
             yield at, dataclasses.replace(problem, at=at)
 
 
-@functools.lru_cache(maxsize=16)
-def _source(file: str, text: str) -> Source | None:
-    from keras_estimator.doctor.imported import Imported  # noqa: PLC0415 - it starts Keras, which a model has done
+def _source(file: str) -> Source | None:
+    from keras_estimator.doctor.imported import source_of  # noqa: PLC0415 - it starts Keras, which a model has done
 
-    try:
-        return Imported().source(Path(file), text)
-    except (SyntaxError, ValueError, RecursionError):
-        return None
+    return source_of(file)
 
 
 def _lines_at(place: Place) -> range:
     """Return the lines of the definition, or else of the statement, that begins at a place."""
-    source = _source(place.file, "".join(linecache.getlines(place.file)))
+    source = _source(place.file)
     around = [
         node
         for node in (source.nodes if source else ())

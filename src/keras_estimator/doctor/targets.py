@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib
 import importlib.util
 import linecache
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from keras_estimator.doctor.failure import Failure
-from keras_estimator.errors import ConfigError
+from keras_estimator.errors import ConfigError, InputError
 
 _ROWS = 8
 
@@ -129,53 +128,59 @@ def _is_model(thing: Any) -> bool:
 
 def _imported(target: Target, failures: list[Failure]) -> ModuleType:
     """Import a target; of a file that raised an error, return what there was until then."""
-    if target.path is None:
-        with _beside(Path.cwd()):
-            try:
-                return importlib.import_module(target.module)
-            except ModuleNotFoundError as error:
-                if error.name and target.module.startswith(error.name):
-                    raise ConfigError(
-                        f"there is no module `{error.name}`",
-                        found=target.text,
-                        expected="a module that can be imported from here",
-                        fix="name its file: path/to/file.py:name",
-                    ) from error
-                failures.append(Failure(error, "import"))
-            except Exception as error:  # noqa: BLE001 - the user's code; what it raises is what we tell
-                failures.append(Failure(error, "import"))
-            return sys.modules.get(target.module) or ModuleType(target.module)
-    return run_file(target.path, failures)
+    if target.path is not None:
+        return _run_file(target.path, failures)
+    _let_import_from(Path.cwd())
+    try:
+        return importlib.import_module(target.module)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and target.module.startswith(error.name):
+            raise ConfigError(
+                f"there is no module `{error.name}`",
+                found=target.text,
+                expected="a module that can be imported from here",
+                fix="name its file: path/to/file.py:name",
+            ) from error
+        failures.append(Failure(error, "import"))
+        return sys.modules.get(target.module) or ModuleType(target.module)
 
 
-def run_file(path: Path, failures: list[Failure]) -> ModuleType:
+def _run_file(path: Path, failures: list[Failure]) -> ModuleType:
     """Run a file as a module of its own name; its folder can be imported from, as when Python runs a script."""
     linecache.checkcache(str(path))
-    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    # A file `test.py` must not stand in the place of Python's own module.
+    name = f"_{path.stem}" if path.stem in sys.stdlib_module_names else path.stem
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise ConfigError(
             "the file cannot be imported", found=str(path), expected="a file that ends with .py", fix="rename it"
         )
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    with _beside(path.resolve().parent):
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code; what it raises is what we tell
-            if not (isinstance(error, SystemExit) and not error.code):
-                failures.append(Failure(error, "import"))
+    sys.modules[name] = module
+    _let_import_from(path.resolve().parent)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code; what it raises is what we tell
+        if not (isinstance(error, SystemExit) and not error.code):
+            failures.append(Failure(error, "import"))
     return module
 
 
-@contextlib.contextmanager
-def _beside(folder: Path) -> Iterator[None]:
-    """Let modules of a folder be imported."""
-    if str(folder) in sys.path:
-        yield
-        return
-    # It stays: functions of the module may import more when they are called.
-    sys.path.insert(0, str(folder))
-    yield
+def forget_modules(files: Iterable[str | Path]) -> None:
+    """Let files be imported anew: they have changed since they were."""
+    changed = {Path(file).resolve() for file in files}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name != "__main__" and file and Path(file).resolve() in changed:
+            del sys.modules[name]
+    linecache.checkcache()
+    importlib.invalidate_caches()
+
+
+def _let_import_from(folder: Path) -> None:
+    """Let modules of a folder be imported from now on: functions of the target may import more when they are called."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 
 def _no_name(target: Target, name: str, thing: Any) -> ConfigError:
@@ -208,7 +213,14 @@ def first_batch(text: str) -> Any:
     failures: list[Failure] = []
     module = _imported(target, failures)
     if not target.name or not hasattr(module, target.name):
-        raise failures[0].error if failures else _no_name(target, target.name, module)
+        if not failures:
+            raise _no_name(target, target.name, module)
+        raise InputError(
+            "the data cannot be made",
+            found=f"{failures[0].place}: {failures[0].line}",
+            expected="a file that can be run, with a function that gives data",
+            fix=f"python {target.path or '-m ' + target.module}    shows the error whole",
+        ) from failures[0].error
     known: dict[str, Any] = {"mode": "train", "params": {}, "config": None, "input_context": InputContext()}
     data = source_from(getattr(module, target.name), known, seed=0, has_steps=True).data
     if isinstance(data, Arrays):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import linecache
 import types
 from typing import Any
 
 from keras_estimator.doctor.findings import Place
+from keras_estimator.doctor.imported import source_of
 from keras_estimator.model.carrying.installed_code import is_library
 
 
@@ -72,16 +72,14 @@ def _code_of(thing: Any) -> Any:
 
 def _assignment(cls: type, attribute: str, place: Place) -> Place | None:
     """Return the place of an assignment to `self.attribute` in a class that stands at a place."""
-    text = "".join(linecache.getlines(place.file))
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:
-        return None
+    source = source_of(place.file)
     names = {attribute, attribute.lstrip("_")}
-    for node in ast.walk(tree):
+    if source is None:
+        return None
+    for node in source.nodes:
         if isinstance(node, ast.ClassDef) and node.name == cls.__name__ and node.lineno == place.line:
             for inner in ast.walk(node):
                 targets = inner.targets if isinstance(inner, ast.Assign) else [getattr(inner, "target", None)]
                 if any(isinstance(target, ast.Attribute) and target.attr in names for target in targets):
-                    return Place.of(inner, place.file, text.splitlines())
+                    return source.place(inner)
     return None

@@ -85,6 +85,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if 10_000 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
+def counted(count: int, what: str) -> str:
+    """Return a text such as `1 layer`, `2,000 layers` or `3 boxes`."""
+    return f"{count:,} {what}" + ("" if count == 1 else "es" if what.endswith("x") else "s")
+
+
 def size(num_bytes: int) -> str:
     """Return a text such as `12.3 MB`."""
     amount, units = float(num_bytes), ["bytes", "kB", "MB", "GB", "TB"]

@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_estimator.report.elements import NOTHING, cell, data, element, table
+from keras_estimator.report.elements import NOTHING, cell, counted, data, element, table
 from keras_estimator.report.pins import Note, pin_of, with_pin
 
 # What is said about layers, by their places in the description; by None, what is about the whole model.
@@ -44,7 +44,7 @@ def picture(model: dict[str, Any], notes: Notes | None = None) -> list[ET.Elemen
     """
     notes = notes or {}
     trainable, other = model["trainable_parameters"], model["other_parameters"]
-    facts = [f"{model['name']} ({model['class']})", _count(len(model["layers"]), "layer")]
+    facts = [f"{model['name']} ({model['class']})", counted(len(model["layers"]), "layer")]
     if trainable or other:
         facts.append(f"{trainable:,} trainable parameters" + (f" and {other:,} others" if other else ""))
     elif not all(layer.get("is_built") for layer in (model, *model["layers"])):
@@ -54,7 +54,7 @@ def picture(model: dict[str, Any], notes: Notes | None = None) -> list[ET.Elemen
     pinned: set[str] = set()
     if graph and len(graph["boxes"]) <= _MOST_BOXES:
         pinned = {id_ for made in graph.get("pins", ()) if made for id_ in made["ids"]}
-        label = f"Graph of the model: {_count(len(graph['boxes']), 'box')}, listed in the table below"
+        label = f"Graph of the model: {counted(len(graph['boxes']), 'box')}, listed in the table below"
         role = "group" if pinned else "img"  # in a picture nothing could be clicked
         shown.append(element("div", id="graph", class_="graph", role=role, aria_label=label, tabindex=0))
         shown.append(data("model-data", graph))
@@ -66,13 +66,9 @@ def picture(model: dict[str, Any], notes: Notes | None = None) -> list[ET.Elemen
     if others:
         shown.insert(1, element("p", *with_pin("About no layer in particular:", others)))
     if model["layers"]:
-        name = f"All {_count(len(model['layers']), 'layer')} in a table"
+        name = f"All {counted(len(model['layers']), 'layer')} in a table"
         shown.append(element("details", element("summary", name), *_layers_table(model["layers"], notes)))
     return shown
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "es" if what.endswith("x") else "s")
 
 
 def folded(model: dict[str, Any], notes: Notes | None = None) -> dict[str, Any]:
@@ -151,7 +147,7 @@ def _chains(ends: list[int], edges: list[tuple[int, ...]]) -> list[list[int]]:
 
 
 def _row(layer: dict[str, Any], inner: int) -> dict[str, str]:
-    name = f"{layer['name']} ({_count(inner, 'layer')} in it)" if inner else layer["name"]
+    name = f"{layer['name']} ({counted(inner, 'layer')} in it)" if inner else layer["name"]
     return {"class": layer["class"], "name": name, "shape": shapes_text(layer["output_shapes"]), "kind": _kind(layer)}
 
 

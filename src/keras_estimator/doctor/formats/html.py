@@ -14,7 +14,7 @@ from keras_estimator.doctor.formats.pinned import by_layer
 from keras_estimator.doctor.formats.text import summary
 from keras_estimator.doctor.report import Report
 from keras_estimator.report import assets
-from keras_estimator.report.elements import Child, add, cell, document, element, moment
+from keras_estimator.report.elements import Child, add, cell, counted, document, element, moment
 from keras_estimator.report.model_picture import picture
 from keras_estimator.report.pins import LETTERS, Note
 
@@ -243,6 +243,6 @@ def _pinned_layers(report: Report, findings: list[Finding]) -> ET.Element | None
         cells = ([element("code", layer["path"])], [layer["class"]], codes)
         rows.append(element("tr", *(cell(*children, style=left) for children in cells)))
     count = len(report.model["layers"])
-    title = element("summary", f"{len(found)} of {count} layer{'' if count == 1 else 's'} with findings")
+    title = element("summary", f"{len(found)} of {counted(count, 'layer')} with findings")
     style = f"margin: 6px 0 0 0; padding: 4px 0 0 0; border-top: {_FAINT}"
     return element("details", title, element("table", *rows), open=True, style=style)

@@ -36,7 +36,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from keras_estimator.doctor.findings import Applicability, Fix, Severity
-from keras_estimator.doctor.lambdas import hoisted, lambdas_in, lambdas_of, place_of_lambda
+from keras_estimator.doctor.lambdas import hoisting, lambdas_in, lambdas_of, place_of_lambda
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
 
@@ -51,11 +51,8 @@ _SAID = ("whose `function` is a Python lambda", "the deserialization of a Python
 
 def in_source(source: Source) -> Iterator[Problem]:
     """Find lambdas that Keras is given to keep."""
-    lambdas = lambdas_in(source)
-    functions = hoisted(source) if lambdas else {}
-    for one in lambdas:
-        name, changes = functions.get(id(one.node), ("", ()))
-        fix = Fix(f"make it a registered function: {name}", Applicability.UNSAFE, changes) if changes else _ADVICE
+    for one in lambdas_in(source):
+        fix = hoisting(source, one.node, _ADVICE)
         yield Problem(one.node, _message(one.role), fix=fix)
 
 

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_estimator.doctor.config_fixes import listed
 from keras_estimator.doctor.findings import Applicability, Fix, Severity
-from keras_estimator.doctor.lambdas import from_outside, globals_of, hoisted, lambdas_in, lambdas_of
+from keras_estimator.doctor.lambdas import from_outside, globals_of, hoisting, lambdas_in, lambdas_of
 from keras_estimator.doctor.names_of_keras import FOUND_BY_LAMBDAS, HOME
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
@@ -53,14 +53,11 @@ _ADVICE = Fix("write a layer class with what it uses as arguments", Applicabilit
 
 def in_source(source: Source) -> Iterator[Problem]:
     """Find global names in lambdas that Keras is given to keep."""
-    lambdas = lambdas_in(source)
-    functions = hoisted(source) if lambdas else {}
-    for one in lambdas:
+    for one in lambdas_in(source):
         assert isinstance(one.node, ast.Lambda)
         names = [name for name in from_outside(source, one.node)[0] if name.id not in FOUND_BY_LAMBDAS]
         if names:
-            name, changes = functions.get(id(one.node), ("", ()))
-            fix = Fix(f"make it a registered function: {name}", Applicability.UNSAFE, changes) if changes else _ADVICE
+            fix = hoisting(source, one.node, _ADVICE)
             yield Problem(names[0], _message([name.id for name in names]), fix=fix)
 
 

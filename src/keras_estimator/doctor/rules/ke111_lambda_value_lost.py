@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_estimator.doctor.config_fixes import listed
 from keras_estimator.doctor.findings import Applicability, Fix, Severity
-from keras_estimator.doctor.lambdas import from_outside, hoisted, lambdas_in, lambdas_of, place_of_lambda
+from keras_estimator.doctor.lambdas import from_outside, hoisting, lambdas_in, lambdas_of, place_of_lambda
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
 
@@ -56,14 +56,11 @@ _ADVICE = Fix(
 
 def in_source(source: Source) -> Iterator[Problem]:
     """Find defaults, and modules, functions and classes in closures."""
-    lambdas = lambdas_in(source)
-    functions = hoisted(source) if lambdas else {}
-    for one in lambdas:
+    for one in lambdas_in(source):
         assert isinstance(one.node, ast.Lambda)
         lost = [*_defaults(one.node, of_layer=one.role == "lambda"), *_objects(source, one.node)]
         if lost:
-            name, changes = functions.get(id(one.node), ("", ()))
-            fix = Fix(f"make it a registered function: {name}", Applicability.UNSAFE, changes) if changes else _ADVICE
+            fix = hoisting(source, one.node, _ADVICE)
             yield Problem(one.node, _message(lost), fix=fix)
 
 

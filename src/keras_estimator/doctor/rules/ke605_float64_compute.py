@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_estimator.doctor.findings import Applicability, Fix, Severity
 from keras_estimator.doctor.rule import Problem
+from keras_estimator.report.elements import counted
 
 if TYPE_CHECKING:
     from keras_estimator.doctor.live import LiveModel
@@ -53,5 +54,5 @@ def in_model(live: LiveModel) -> Iterator[Problem]:
             found.setdefault((operation.layer, operation.place), []).append(operation.kind)
     for (path, place), kinds in found.items():
         message = f"{', '.join(sorted(set(kinds)))} in float64, in a layer of {live.layers[path].compute_dtype}"
-        evidence = f"{len(kinds)} operation{'' if len(kinds) == 1 else 's'} of float64"
+        evidence = f"{counted(len(kinds), 'operation')} of float64"
         yield Problem(place, message, layer=path, evidence=evidence, fix=_FIX)
