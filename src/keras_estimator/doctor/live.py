@@ -130,7 +130,7 @@ class LiveModel:
             with numpy_calls.heard() as heard:
                 traced = take_fingerprints(self.model, self.batch, _TRACES)
         except EstimatorError as error:
-            self._failed(error.__cause__ or error, "call")
+            self._failed(error if error.rule else error.__cause__ or error, "call")
             return []
         self.numpy_calls: list[tuple[UserLine, str]] = list(dict.fromkeys(heard))
         return traced
@@ -234,7 +234,7 @@ class LiveModel:
         inputs = self.inputs
         if inputs is None:
             return None
-        return self._probed(lambda: trial_here(self.model, inputs, self.traced[0].fingerprint))
+        return self._probed(lambda: trial_here(self.model, inputs, self.traced[0]))
 
     def begin_verification(self) -> None:
         """Let a fresh process build a copy and try it out while other probes run here."""

@@ -13,6 +13,7 @@ import keras
 
 from keras_estimator.doctor.failure import Failure
 from keras_estimator.model import numpy_calls
+from keras_estimator.model.anatomy import Holding, holdings
 from keras_estimator.model.computation.trial import Trial, TrialInputs, try_out
 from keras_estimator.model.verification import Difference, differences
 
@@ -59,10 +60,24 @@ def keras_routes(model: Any, inputs: TrialInputs, here: Trial) -> dict[str, Outc
 def _outcome(model: Any, carry: Callable[[Any], Any], inputs: TrialInputs, here: Trial) -> Outcome:
     try:
         with numpy_calls.eager_too():
-            there = try_out(carry(model), inputs, with_fingerprint=False)
+            arrived = carry(model)
+            _draw_on(model, arrived)
+            there = try_out(arrived, inputs, with_fingerprint=False, in_graphs=here.in_graphs)
     except Exception as error:  # noqa: BLE001 - whatever Keras or the user's code says is what we want to know
         return Outcome(Failure(error, "save"), ())
     return Outcome(None, tuple(filter(_is_loss, differences(here, there))))
+
+
+def _draw_on(model: Any, arrived: Any) -> None:
+    """Let a model go on with the random numbers of another: that no file has their states is a rule of its own."""
+    states = {held.path: held.variable for held in holdings(model) if _is_of_seeds(held)}
+    for held in holdings(arrived):
+        if _is_of_seeds(held) and held.path in states:
+            held.variable.assign(states[held.path])
+
+
+def _is_of_seeds(held: Holding) -> bool:
+    return isinstance(held.owner, keras.random.SeedGenerator)
 
 
 def _is_loss(one: Difference) -> bool:

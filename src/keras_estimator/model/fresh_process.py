@@ -19,8 +19,8 @@ def main(asked: str, answered: str) -> None:
             folder that only this user can write to.
         answered: Where the trial is written to, as JSON.
     """
-    data, inputs = pickle.loads(Path(asked).read_bytes())
-    trial = try_out(read_graph(data), inputs)
+    data, inputs, in_graphs = pickle.loads(Path(asked).read_bytes())
+    trial = try_out(read_graph(data), inputs, in_graphs=in_graphs)
     Path(answered).write_text(json.dumps(trial.to_json()), encoding="utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -20,7 +21,7 @@ import numpy as np
 from keras_estimator.console import show_log
 from keras_estimator.errors import BlueprintError, EstimatorError
 from keras_estimator.model import fresh_process
-from keras_estimator.model.computation.fingerprint import Fingerprint, Traced, take_fingerprints
+from keras_estimator.model.computation.fingerprint import Traced, take_fingerprints
 from keras_estimator.model.computation.sample import batches_of, values_for
 from keras_estimator.model.computation.trial import Trial, TrialInputs, try_out
 from keras_estimator.model.computation.unchanged import unchanged
@@ -95,7 +96,7 @@ def verify(model: Any, data: bytes, batch: Any) -> Verification:
     _LOG.info("comparing `%s` with its copy in a fresh process, which takes some seconds", model.name)
     traced = _traced(model, batch)
     inputs = inputs_for(model, batch, traced)
-    return compared(trial_here(model, inputs, traced.fingerprint if traced is not None else None), data, inputs)
+    return compared(trial_here(model, inputs, traced), data, inputs)
 
 
 def compared(here: Trial, data: bytes, inputs: TrialInputs) -> Verification:
@@ -106,7 +107,7 @@ def compared(here: Trial, data: bytes, inputs: TrialInputs) -> Verification:
         data: The bytes of its blueprint.
         inputs: What it was tried with.
     """
-    there = _in_a_fresh_process(data, inputs)
+    there = _in_a_fresh_process(data, inputs, in_graphs=here.in_graphs)
     if isinstance(there, Difference):
         return Verification((there,), (), dict.fromkeys(_CHECKS, "the copy could not be tried out"))
     not_checked = dict(here.not_tried) | dict(there.not_tried)
@@ -135,20 +136,23 @@ def inputs_for(model: Any, batch: Any, traced: Traced | None) -> TrialInputs:
     return TrialInputs(features, None if traced is None else values_for(traced.data), None)
 
 
-def trial_here(model: Any, inputs: TrialInputs, fingerprint: Fingerprint | None) -> Trial:
+def trial_here(model: Any, inputs: TrialInputs, traced: Traced | None) -> Trial:
     """Try a model out in this process; it is left as it was.
 
     Args:
         model: The model.
         inputs: What it is tried with.
-        fingerprint: Its fingerprint; None if it cannot be traced.
+        traced: What its traces showed; None if it cannot be traced.
 
     Raises:
         BlueprintError: It does not run.
     """
+    if traced is not None and not traced.needs_graph:
+        with contextlib.suppress(Exception), unchanged(model, values=True):  # it may work as a graph alone
+            return _arrived(try_out(model, inputs, traced.fingerprint, in_graphs=False))
     try:
         with unchanged(model, values=True):
-            trial = try_out(model, inputs, fingerprint)
+            return _arrived(try_out(model, inputs, None if traced is None else traced.fingerprint))
     except EstimatorError:
         raise
     except Exception as error:
@@ -158,14 +162,17 @@ def trial_here(model: Any, inputs: TrialInputs, fingerprint: Fingerprint | None)
             expected="a model that answers a batch and takes a step",
             fix="ke.Blueprint.of(model, batch=(x, y)) with a few rows of its data; or mend the line above",
         ) from error
+
+
+def _arrived(trial: Trial) -> Trial:
     return Trial.from_json(trial.to_json())  # so that both trials are made of the same types
 
 
-def _in_a_fresh_process(data: bytes, inputs: TrialInputs) -> Trial | Difference:
+def _in_a_fresh_process(data: bytes, inputs: TrialInputs, *, in_graphs: bool) -> Trial | Difference:
     environment = os.environ | {"PYTHONHASHSEED": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "asked"), Path(folder, "answered.json")
-        asked.write_bytes(pickle.dumps((data, inputs)))
+        asked.write_bytes(pickle.dumps((data, inputs, in_graphs)))
         # -P: nothing can be imported from the folder that the user's sources may be in.
         command = [sys.executable, "-P", "-m", fresh_process.__name__, str(asked), str(answered)]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

@@ -102,11 +102,13 @@ class Traced:
         fingerprint: The fingerprint.
         data: The specs of what the train step was traced with; of a model that is not compiled, of its features.
         calls_python: Whether it calls Python while it runs, where nobody sees what it computes.
+        needs_graph: Whether it may do something else, or take long, if it is run outside of a graph.
     """
 
     fingerprint: Fingerprint
     data: Any
     calls_python: bool
+    needs_graph: bool
 
 
 def take_fingerprints(model: Any, batch: Any, times: int = 1) -> list[Traced]:
@@ -141,6 +143,7 @@ def take_fingerprints(model: Any, batch: Any, times: int = 1) -> list[Traced]:
                 Fingerprint(inference.computation, training.computation, variables),
                 data,
                 calls_python=inference.calls_python or training.calls_python,
+                needs_graph=inference.needs_graph or training.needs_graph,
             )
             for inference, training in zip(inferences, trainings, strict=True)
         ]
@@ -150,12 +153,13 @@ def take_fingerprints(model: Any, batch: Any, times: int = 1) -> list[Traced]:
 class _Mode:
     computation: Computation
     outputs: Any
-    calls_python: bool
+    calls_python: bool = False
+    needs_graph: bool = False
 
 
 def _mode(traced: tuple[GraphHash, Any]) -> _Mode:
     hashes, outputs = traced
-    return _Mode(hashes.computation(), outputs, hashes.calls_python)
+    return _Mode(hashes.computation(), outputs, hashes.calls_python, hashes.needs_graph)
 
 
 def _trace_inference(tracer: Tracer, model: Any, features: Any) -> _Mode:
@@ -163,7 +167,7 @@ def _trace_inference(tracer: Tracer, model: Any, features: Any) -> _Mode:
         return _mode(tracer.trace(model.predict_step, (features,)))
     except Exception as error:
         if isinstance(error, NotImplementedError) and not keras_private.has_call(model):
-            return _Mode(Computation("", {}), None, calls_python=False)
+            return _Mode(Computation("", {}), None)
         raise _untraceable(model, error) from error
 
 
@@ -201,7 +205,7 @@ def _trace_training(tracer: Tracer, model: Any, data: Any) -> _Mode:
         hashes, _ = tracer.trace(functools.partial(_loss, model, with_gradients=True), data)
     loss, update = hashes.computation(), _update(tracer, model)
     whole = Computation(digest(loss.hash, *update.values()), {**loss.parts, **update})
-    return _Mode(whole, None, hashes.calls_python)
+    return _Mode(whole, None, hashes.calls_python, hashes.needs_graph)
 
 
 def _loss(model: Any, data: Any, *, with_gradients: bool) -> Any:

@@ -26,11 +26,16 @@ READS = frozenset(
 )
 # What a call only reads, as TensorFlow found out when it traced what is called.
 _READ_BY_CALL = "_read_only_resource_inputs"
-# They keep a state of their own, or wait for others: nothing happens if nobody reads their result.
-_WITHOUT_EFFECT = frozenset(
+# They draw random numbers by a state of their own, which no variable holds.
+DRAWS = frozenset(
     """
     RandomUniform RandomUniformInt RandomStandardNormal ParameterizedTruncatedNormal TruncatedNormal
     RandomShuffle Multinomial RandomGamma RandomGammaGrad RandomPoisson RandomPoissonV2
+    """.split()
+)
+# These, too, have a state of their own, or wait for others: nothing happens if nobody reads their result.
+_WITHOUT_EFFECT = DRAWS | frozenset(
+    """
     CollectiveGather CollectiveReduce CollectiveBcastSend CollectiveBcastSendV2 CollectiveBcastRecv
     CollectiveBcastRecvV2 NcclAllReduce Recv CollectiveInitializeCommunicator CollectiveAssignGroupV2
     CudnnRNN CudnnRNNBackprop CudnnRNNV2 CudnnRNNV3 CudnnRNNBackpropV2 CudnnRNNBackpropV3 RestoreV2 SaveV2

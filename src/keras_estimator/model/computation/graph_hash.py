@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_estimator.model.computation.function_graph import DRAWS
+
 # What says how, where or under which name an operation runs, and not what it computes.
 _NOT_MATHEMATICS = frozenset(
     """
@@ -28,6 +30,7 @@ _OWN_GRADIENT = "_gradient_op_type"
 _GRADIENTS_OF_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 # Operations that call back into Python: what they compute stands in no graph.
 CALLS_OF_PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+_LOOPS = frozenset({"While", "StatelessWhile"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +146,15 @@ class GraphHash:
     def calls_python(self) -> bool:
         """Whether a `tf.py_function` or its like is in it: what that computes is not seen."""
         return any(node.op in CALLS_OF_PYTHON for node in self._all_nodes())
+
+    @property
+    def needs_graph(self) -> bool:
+        """Whether its operations, called one by one from Python, may do something else, or take long.
+
+        Those that draw by a state of their own begin anew with each graph, and go on in a process; a loop of a graph
+        calls nothing from Python.
+        """
+        return any(node.op in CALLS_OF_PYTHON | DRAWS | _LOOPS for node in self._all_nodes())
 
     def _all_nodes(self) -> Iterator[Any]:
         yield from (self._nodes.by_name[name] for name in self._live)

@@ -42,6 +42,7 @@ def features_of(model: Any, batch: Any) -> Any:
             found="a model that was never called" if not model.built else "a model that takes several arguments",
             expected="a model that was built, or a batch of its data",
             fix="ke.Blueprint.of(model, batch=(x, y)) with a few rows of the data that it is trained with",
+            rule="" if model.built else "KE502",
         )
     return _of_shapes(shapes["input_shape"], model.input_dtype)
 

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -45,6 +46,8 @@ class Trial:
         trained: Like `state`, after the train step.
         fingerprint: Its fingerprint; None if it cannot be traced.
         not_tried: What was not tried, and why.
+        in_graphs: Whether its steps ran as graphs; one that is compared with it must run them alike, as operations
+            called one by one round otherwise.
     """
 
     state: Mapping[str, str]
@@ -53,6 +56,7 @@ class Trial:
     trained: Mapping[str, str]
     fingerprint: Fingerprint | None
     not_tried: Mapping[str, str]
+    in_graphs: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -63,6 +67,7 @@ class Trial:
             "trained": dict(self.trained),
             "fingerprint": self.fingerprint and self.fingerprint.to_json(),
             "not_tried": dict(self.not_tried),
+            "in_graphs": self.in_graphs,
         }
 
     @classmethod
@@ -74,7 +79,12 @@ class Trial:
 
 
 def try_out(
-    model: Any, inputs: TrialInputs, fingerprint: Fingerprint | None = None, *, with_fingerprint: bool = True
+    model: Any,
+    inputs: TrialInputs,
+    fingerprint: Fingerprint | None = None,
+    *,
+    with_fingerprint: bool = True,
+    in_graphs: bool = True,
 ) -> Trial:
     """Let a model answer two batches and take one step; it is not as it was afterwards.
 
@@ -83,6 +93,7 @@ def try_out(
         inputs: What it is tried with.
         fingerprint: Its fingerprint, if it was taken already.
         with_fingerprint: Whether it is wanted at all.
+        in_graphs: Whether to run its steps as graphs; a large model is traced for longer than it runs.
 
     Raises:
         Exception: Whatever the model raises when it answers.
@@ -96,22 +107,22 @@ def try_out(
     except BlueprintError as error:
         not_tried["fingerprint"] = f"{error.problem}: {error.found}"
     half_built.complete(model)
-    answers = _answers(model, inputs, not_tried)
+    answers = _answers(model, inputs, not_tried, in_graphs=in_graphs)
     logs: Arrays = {}
     trained: dict[str, str] = {}
     if inputs.data is None:
         not_tried["train step"] = "it is not compiled" if not model.compiled else "nobody knows its data: give a batch"
     else:
-        if not keras_private.has_own(model, "train_step") and model.optimizer is not None:
+        if in_graphs and not keras_private.has_own(model, "train_step") and model.optimizer is not None:
             keras_private.build_for_training(model, None)  # or TensorFlow would trace the step twice
-        logs = _named("log", _runs(model, model.train_step)(inputs.data))
+        logs = _named("log", _runs(model, model.train_step, in_graphs=in_graphs)(inputs.data))
         trained = _state(model)
-    return Trial(state, answers, logs, trained, fingerprint, not_tried)
+    return Trial(state, answers, logs, trained, fingerprint, not_tried, in_graphs)
 
 
-def _answers(model: Any, inputs: TrialInputs, not_tried: dict[str, str]) -> Arrays:
+def _answers(model: Any, inputs: TrialInputs, not_tried: dict[str, str], *, in_graphs: bool) -> Arrays:
     answers: Arrays = {}
-    predict = _runs(model, model.predict_step)
+    predict = _runs(model, model.predict_step, in_graphs=in_graphs)
     for place, features in enumerate(inputs.features):
         try:
             answers |= _named(f"batch {place}, output", predict((features,)))
@@ -122,21 +133,33 @@ def _answers(model: Any, inputs: TrialInputs, not_tried: dict[str, str]) -> Arra
     return answers
 
 
-def _runs(model: Any, step: Any) -> Callable[[Any], Any]:
-    """Return a step as a function of arrays, which is traced once for batches of the same kind."""
-    compiled = step if model.run_eagerly else tf.function(step, autograph=False)
+def _runs(model: Any, step: Any, *, in_graphs: bool) -> Callable[[Any], Any]:
+    """Return a step as a function of arrays; as a graph, it is traced once for batches of the same kind."""
+    if model.run_eagerly:
+        runs = step
+    elif in_graphs:
+        runs = tf.function(step, autograph=False)
+    else:
+        runs = numpy_calls.eager_too()(step)  # NumPy does to tensors what it does in a graph
 
     def run(data: Any) -> Any:
         with numpy_calls.explained():
-            return compiled(tf.nest.map_structure(tf.convert_to_tensor, data))
+            return runs(tf.nest.map_structure(tf.convert_to_tensor, data))
 
     return run
 
 
 def _named(name: str, outputs: Any) -> Arrays:
     if isinstance(outputs, Mapping):
-        return {f"{name} `{key}`": np.asarray(value) for key, value in outputs.items()}
-    return {f"{name} {place}": np.asarray(value) for place, value in enumerate(tf.nest.flatten(outputs))}
+        leaves = keras.tree.flatten_with_path(outputs)
+        return {f"{name} `{'/'.join(map(str, path))}`": _plain(value) for path, value in leaves}
+    return {f"{name} {place}": _plain(value) for place, value in enumerate(tf.nest.flatten(outputs))}
+
+
+def _plain(value: Any) -> np.ndarray[Any, Any]:
+    """Return a value as an array of numbers or bytes, as it also comes out of JSON."""
+    array = np.asarray(value)
+    return array.astype("S") if array.dtype.hasobject else array
 
 
 def _state(model: Any) -> dict[str, str]:
@@ -144,8 +167,6 @@ def _state(model: Any) -> dict[str, str]:
 
 
 def _encoded(array: np.ndarray[Any, Any]) -> dict[str, Any]:
-    if array.dtype.hasobject:
-        array = array.astype("S")
     return {
         "dtype": array.dtype.name if array.dtype.kind != "S" else array.dtype.str,
         "shape": array.shape,
