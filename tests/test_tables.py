@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from keras_estimator.checkpoints_seen import CheckpointSeen
 from keras_estimator.event_files import Folder, Point
 from keras_estimator.report import tables
-from keras_estimator.report.contents import CheckpointSeen, Contents, ExportSeen
+from keras_estimator.report.contents import Contents, ExportSeen
 from keras_estimator.run_description import Description
 
 

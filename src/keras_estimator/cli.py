@@ -1,4 +1,4 @@
-"""The command keras-estimator: `run`, `launch`, `doctor`, `explain`, `report` and `demo`."""
+"""The command keras-estimator: `run`, `launch`, `doctor`, `explain`, `checkpoints`, `report` and `demo`."""
 
 from __future__ import annotations
 
@@ -112,6 +112,41 @@ def report(
     typer.echo(path)
     if open_:
         webbrowser.open(path.absolute().as_uri())
+
+
+@app.command()
+def checkpoints(  # noqa: PLR0913 - each is an option of the command
+    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", show_default=False)],
+    action: Annotated[str, typer.Argument(metavar="[list|show|diff|verify|prune]", show_default=False)] = "list",
+    which: Annotated[list[str] | None, typer.Argument(metavar="[CHECKPOINT]...", show_default=False)] = None,
+    *,
+    format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    keep: Annotated[int | None, typer.Option(min=1, help="prune: keep so many of the newest.")] = None,
+    keep_every_n_hours: Annotated[float | None, typer.Option(help="prune: besides, keep one every so often.")] = None,
+    damaged: Annotated[bool, typer.Option("--damaged", help="prune: remove those that are damaged.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="prune: say what would be removed.")] = False,
+) -> None:
+    """List the checkpoints of a run; show what is in one, compare two, verify all, remove old ones.
+
+    CHECKPOINT is a step, the folder of a checkpoint, another MODEL_DIR, or a checkpoint of TensorFlow such as
+    old/model.ckpt-300, which MODEL_DIR may hold, too. Ends with 0; with 1 if verify found damage or diff a difference;
+    and with 2 if it could not do it.
+    """
+    from keras_estimator.inspection import command  # noqa: PLC0415 - the other commands do without it
+    from keras_estimator.inspection.text import printable  # noqa: PLC0415 - the same
+
+    note = functools.partial(typer.echo, err=True)
+    asked = command.Asked(
+        model_dir, action, tuple(which or ()), format_, keep, keep_every_n_hours, damaged=damaged, dry_run=dry_run
+    )
+    try:
+        status = command.run_checkpoints(asked, typer.echo, note)
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough
+    except (EstimatorError, OSError) as error:
+        note(printable(f"{type(error).__name__}: {error}"))
+        raise typer.Exit(2) from error
+    raise typer.Exit(status)
 
 
 @app.command()

@@ -13,34 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_estimator.checkpoints import Checkpoint, Checkpoints
-from keras_estimator.errors import ConfigError, CorruptCheckpointError
+from keras_estimator.checkpoints import Checkpoints
+from keras_estimator.checkpoints_seen import CheckpointSeen, bytes_below, look_at_checkpoint
+from keras_estimator.errors import ConfigError
 from keras_estimator.event_files import Folder, Rewind, read_folders
 from keras_estimator.run_description import Description, read_description
-from keras_estimator.state_files import STATE_FILE, read_record
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _SAVED_MODELS = ("saved_model.pb", "saved_model.pbtxt")
-
-
-@dataclasses.dataclass(frozen=True)
-class CheckpointSeen:
-    """A checkpoint, looked at from outside.
-
-    Attributes:
-        step: The one in its name.
-        num_bytes: Of all its files.
-        written_at: Seconds since 1970; None if it does not say.
-        metrics: What it recorded.
-        problem: Why it cannot be trusted; empty if its record is as it was written and its state has the
-            size that was written. The bytes of the state were not read.
-    """
-
-    step: int
-    num_bytes: int
-    written_at: float | None
-    metrics: dict[str, float]
-    problem: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +72,7 @@ def look_at(model_dir: str | os.PathLike[str]) -> Contents:
     contents = Contents(
         folder,
         read_folders(folder),
-        [_checkpoint_seen(checkpoint) for checkpoint in Checkpoints(folder).list()],
+        [look_at_checkpoint(checkpoint) for checkpoint in Checkpoints(folder).list()],
         sorted(_exports(folder / "export"), key=lambda export: (export.written_at, export.name)),
         read_description(folder),
     )
@@ -112,26 +92,6 @@ def _no_run(folder: Path, found: str) -> ConfigError:
     )
 
 
-def _checkpoint_seen(checkpoint: Checkpoint) -> CheckpointSeen:
-    num_bytes = _num_bytes(checkpoint.path)
-    try:
-        record = read_record(checkpoint.path)
-    except CorruptCheckpointError as error:
-        return CheckpointSeen(checkpoint.step, num_bytes, None, {}, error.found)
-    metrics = _numbers(record["run"].get("metrics"))
-    problem = ""
-    if record["step"] != checkpoint.step:
-        problem = f"it holds the state of step {record['step']}"
-    elif _file_size(checkpoint.path / STATE_FILE) != record["state"]["bytes"]:
-        problem = f"{STATE_FILE} does not have the size that was written"
-    return CheckpointSeen(checkpoint.step, num_bytes, record["written_at"], metrics, problem)
-
-
-def _numbers(metrics: Any) -> dict[str, float]:
-    found = metrics if isinstance(metrics, dict) else {}
-    return {str(name): value for name, value in found.items() if type(value) is float}
-
-
 def _exports(folder: Path) -> Iterator[ExportSeen]:
     """Yield the exports in `export/<number>` and `export/<name>/<number>`."""
     for path in _folders(folder):
@@ -139,7 +99,7 @@ def _exports(folder: Path) -> Iterator[ExportSeen]:
         for place in places:
             written_at = next(filter(None, (_written_at(place / name) for name in _SAVED_MODELS)), None)
             if written_at is not None and _NUMBER.fullmatch(place.name):
-                yield ExportSeen(str(place.relative_to(folder)), written_at, _num_bytes(place))
+                yield ExportSeen(str(place.relative_to(folder)), written_at, bytes_below(place))
 
 
 def _folders(path: Path) -> list[Path]:
@@ -154,20 +114,6 @@ def _written_at(path: Path) -> float | None:
         return path.stat().st_mtime
     except OSError:
         return None
-
-
-def _file_size(path: Path) -> int | None:
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return None
-
-
-def _num_bytes(folder: Path) -> int:
-    sizes = (
-        _file_size(Path(inside) / name) or 0 for inside, _, names in os.walk(folder) for name in names
-    )  # links are not followed
-    return sum(sizes)
 
 
 def last_points(folder: Folder) -> dict[str, tuple[int, float]]:

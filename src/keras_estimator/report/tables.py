@@ -8,8 +8,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from keras_estimator.checkpoints_seen import CheckpointSeen
 from keras_estimator.event_files import Folder, Point
-from keras_estimator.report.contents import CheckpointSeen, Contents, ExportSeen, lowest
+from keras_estimator.report.contents import Contents, ExportSeen, lowest
 from keras_estimator.report.elements import NOTHING, Child, cell, element, moment, number, size, table, time
 from keras_estimator.run_config import RunConfig
 

@@ -1,0 +1,1 @@
+"""The command `keras-estimator checkpoints`: list, show, compare, verify and remove checkpoints."""
