@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import h5py
 import keras
 import numpy as np
 import tensorflow as tf
@@ -129,3 +132,27 @@ def test_what_would_need_a_batch_is_left_to_the_first_step() -> None:
         model.compile("adam", "mse", metrics=[["mae"], ["mae"]] if model is two else ["accuracy"])
         keras_private.build_for_training(model, labels)
         assert len(model.metrics_variables) == 2  # those of the loss alone
+
+
+def test_the_places_of_variables_in_files_are_those_that_keras_writes(tmp_path: Path) -> None:
+    class Blocks(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = [L.Dense(2), L.Dense(2, name="own")]
+            self.recurrent = L.LSTM(3)
+            self.inner = keras.Sequential([L.Dense(4), L.Dense(1)])
+
+        def call(self, x):
+            for block in self.blocks:
+                x = block(x)
+            return self.inner(self.recurrent(x[:, None]))
+
+    model = Blocks()
+    model(np.zeros((1, 2), "float32"))
+    model.save_weights(tmp_path / "a.weights.h5")
+    places, names = keras_private.places_in_files(model)
+    with h5py.File(tmp_path / "a.weights.h5") as file:
+        for weight in model.weights:
+            place = places[id(keras_private.storage_of(weight))]
+            np.testing.assert_array_equal(file[place], weight)
+        assert names["blocks/dense_1"] == file["blocks/dense_1/vars"].attrs["name"] == "own"

@@ -32,6 +32,8 @@ SIGNATURES = {
     "session_creation_timeout_secs checkpoint_save_graph_def",
     "TrainSpec": "input_fn max_steps hooks saving_listeners",
     "EvalSpec": "input_fn steps name hooks exporters start_delay_secs throttle_secs",
+    "WarmStartSettings": "ckpt_to_initialize_from vars_to_warm_start var_name_to_vocab_info var_name_to_prev_var_name",
+    "VocabInfo": "new_vocab new_vocab_size num_oov_buckets old_vocab old_vocab_size backup_initializer axis",
     "train_and_evaluate": "estimator train_spec eval_spec",
     "Exporter.export": "self estimator export_path checkpoint_path eval_result is_the_final_export",
     "LatestExporter": "name serving_input_receiver_fn assets_extra as_text exports_to_keep",

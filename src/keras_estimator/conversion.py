@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,14 @@ import keras
 
 from keras_estimator.arguments import checked_params
 from keras_estimator.console import show_log
+from keras_estimator.doctor.advice import advised
 from keras_estimator.errors import ConfigError, EstimatorWarning, ModelError
 from keras_estimator.estimator import Estimator
 from keras_estimator.run_config import RunConfig
+from keras_estimator.warm_start import WarmStartSettings
 
 _LOG = logging.getLogger("keras_estimator")
+_ANY_BYTES, _MOST_EXPANSION = 64 * 2**20, 50  # of a `.keras` file that somebody has compressed
 _said: set[str] = set()
 
 
@@ -32,6 +37,7 @@ def model_to_estimator(  # noqa: PLR0913 - the arguments of the original
     export_outputs: Mapping[str, Any] | None = None,
     *,
     params: Mapping[str, Any] | None = None,
+    warm_start_from: str | Path | WarmStartSettings | None = None,
 ) -> Estimator:
     """Turn any Keras model into an Estimator, as it is.
 
@@ -51,6 +57,8 @@ def model_to_estimator(  # noqa: PLR0913 - the arguments of the original
         export_outputs: Output name to the kind of its extra signature in an export.
         params: Hyper-parameters by name, for an input_fn and a callable `keras_model` that ask for `params`.
             Reports and the HParams view of TensorBoard show them.
+        warm_start_from: What saved weights the model begins with, if `model_dir` has no checkpoint: a path (see
+            `WarmStartSettings`), of which every weight that has its counterpart there takes the value.
 
     Returns:
         The estimator.
@@ -79,11 +87,12 @@ def model_to_estimator(  # noqa: PLR0913 - the arguments of the original
     if config is not None and config.tf_random_seed is not None:
         keras.utils.set_random_seed(config.tf_random_seed)
     if keras_model_path is not None:
-        keras_model = _loaded(keras_model_path, custom_objects)
+        with advised():
+            keras_model = _loaded(keras_model_path, custom_objects)
     elif not isinstance(keras_model, keras.Model) and callable(keras_model) and not _is_other_model(keras_model):
         keras_model = _built(keras_model, params)
     named = {"metric_names_map": metric_names_map, "export_outputs": export_outputs, "params": params}
-    return Estimator(keras_model, model_dir, config, **named)
+    return Estimator(keras_model, model_dir, config, **named, warm_start_from=warm_start_from)
 
 
 def add_metrics(estimator: Estimator, metric_fn: Callable[..., Mapping[str, Any]]) -> Estimator:
@@ -148,7 +157,8 @@ def _built(builder: Callable[..., Any], params: dict[str, Any] | None) -> Any:
         ) from error
     except ValueError:
         pass  # a builtin without a signature
-    return builder(**given)
+    with advised():
+        return builder(**given)
 
 
 def _is_other_model(thing: Any) -> bool:
@@ -171,20 +181,35 @@ def _check_format(checkpoint_format: str | None) -> None:
 
 def _loaded(path: str | Path, custom_objects: Mapping[str, Any] | None) -> Any:
     options = {"custom_objects": dict(custom_objects or {}), "safe_mode": True}
+    _check_file(Path(path))
     try:
         return keras.saving.load_model(path, **options)
-    except (ValueError, TypeError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
+    except Exception as error:  # noqa: BLE001 - the file may be anybody's, and Keras raises anything then
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         try:
             # Keras cannot read the names of losses that it wrote into an .h5 file itself.
             model = keras.saving.load_model(path, compile=False, **options)
-        except (ValueError, TypeError, OSError):
-            raise ModelError(
-                f"no model can be loaded from {path}",
-                found=reason,
-                expected="a .keras or .h5 file whose classes are known, without Python lambdas",
-                fix="pass custom_objects={'Name': Name}, or build the model in code and pass it as keras_model",
-            ) from error
+        except Exception:  # noqa: BLE001 - the same
+            raise _no_model(path, reason) from error
     text = f"{path} was loaded without optimizer and loss ({reason}); call estimator.model.compile(...) to train"
     warnings.warn(text, EstimatorWarning, stacklevel=3)
     return model
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what cannot be opened without harm; anything else is for Keras to refuse."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise _no_model(path, "a pipe or a device")  # to open one may take for ever
+    with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        num_bytes = sum(member.file_size for member in archive.infolist())
+        if num_bytes > max(_ANY_BYTES, _MOST_EXPANSION * path.stat().st_size):  # Keras does not compress at all
+            raise _no_model(path, f"{num_bytes:,} bytes are packed into {path.stat().st_size:,}")
+
+
+def _no_model(path: str | Path, found: str) -> ModelError:
+    return ModelError(
+        f"no model can be loaded from {path}",
+        found=found,
+        expected="a .keras or .h5 file whose classes are known, without Python lambdas",
+        fix="pass custom_objects={'Name': Name}, or build the model in code and pass it as keras_model",
+    )

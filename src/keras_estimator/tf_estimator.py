@@ -48,6 +48,8 @@ __all__ = [
     "StepCounterHook",
     "StopAtStepHook",
     "TrainSpec",
+    "VocabInfo",
+    "WarmStartSettings",
     "add_metrics",
     "experimental",
     "export",
@@ -55,8 +57,9 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger("keras_estimator")
-# What starts TensorFlow is imported when it is first asked for.
+# What starts TensorFlow or NumPy is imported when it is first asked for.
 _LATER = {"add_metrics": "conversion", "train_and_evaluate": "training"}
+_LATER |= dict.fromkeys(("VocabInfo", "WarmStartSettings"), "warm_start")
 _EXPERIMENTAL = {
     "InMemoryEvaluatorHook": "tf_estimator",
     "make_early_stopping_hook": "hooks.early_stopping",
@@ -85,15 +88,11 @@ _INSTEAD = (
         f"build the network with keras.layers, compile it, and convert it: {_CONVERT}",
     ),
     (r".*Head", "state loss and metrics in model.compile(optimizer=..., loss=..., metrics=[...])"),
-    (r"WarmStartSettings|VocabInfo", "load the weights before the model is converted: model.load_weights(path)"),
     (r"SummarySaverHook", "RunConfig(save_summary_steps=100)"),
     (r"ProfilerHook", "estimator.train(..., callbacks=[keras.callbacks.TensorBoard(folder, profile_batch=(10, 20))])"),
     (r"Session.*|SecondOrStepTimer|.*Hook", "override the moments you need in a class of keras_estimator.Hook"),
     (r".*parse_example_spec", "write the dict by hand: {'x': tf.io.FixedLenFeature([4], tf.float32)}"),
-    (
-        r".*supervised_input_receiver_fn|.*Output",
-        "estimator.export_saved_model(folder), whose signature is the model's",
-    ),
+    (r".*supervised_input_receiver_fn|.*Output", "estimator.export_saved_model(folder): the signature is the model's"),
     (r"inputs|.*_input_fn", "give the arrays or the DataFrame itself: estimator.train((x, y))"),
     (r"tpu", "run on CPUs or GPUs: RunConfig()"),
 )
@@ -102,6 +101,7 @@ if TYPE_CHECKING:
     from keras_estimator.conversion import add_metrics
     from keras_estimator.estimator import Estimator
     from keras_estimator.training import train_and_evaluate
+    from keras_estimator.warm_start import VocabInfo, WarmStartSettings
 else:
 
     class Estimator(abc.ABC):  # noqa: B024 - it stands for a class that is imported only when a model is converted

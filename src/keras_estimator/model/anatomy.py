@@ -72,6 +72,11 @@ class Holding:
     is_raw: bool
 
     @property
+    def storage(self) -> Any:
+        """The variable of the backend that has the value."""
+        return self.variable if self.is_raw else storage_of(self.variable)
+
+    @property
     def is_idle(self) -> bool:
         """Whether it asks to be trained although Keras does not know it."""
         return self.is_raw and bool(self.variable.trainable)
@@ -103,6 +108,23 @@ def holdings(model: Any) -> list[Holding]:
             is_raw = not isinstance(place.thing, keras.Variable)
             found.append(Holding(path, place.thing, place.owner, place.attribute, is_raw))
     return found
+
+
+def weight_holdings(model: Any) -> list[Holding]:
+    """Return those of `holdings` that are weights of layers, or raw variables in layers.
+
+    Args:
+        model: A Keras model.
+
+    Returns:
+        They, without optimizers, metrics and seeds.
+    """
+    weights = {id(storage_of(weight)) for weight in model.weights}
+    return [
+        holding
+        for holding in holdings(model)
+        if id(holding.storage) in weights or (holding.is_raw and isinstance(holding.owner, keras.Layer))
+    ]
 
 
 def layers_by_path(model: Any) -> dict[str, keras.Layer]:
@@ -289,7 +311,7 @@ def _item_names(items: Iterable[Any]) -> list[str]:
             names.append(str(place))
             continue
         name = item.name
-        automatic = _automatic_name(type(item))
+        automatic = automatic_name(type(item))
         if re.fullmatch(rf"{re.escape(automatic)}(_\d+)?", name):
             number = counts.get(automatic, 0)
             counts[automatic] = number + 1
@@ -298,7 +320,7 @@ def _item_names(items: Iterable[Any]) -> list[str]:
     return names
 
 
-def _automatic_name(cls: type) -> str:
+def automatic_name(cls: type) -> str:
     """Return the name Keras gives to the first unnamed object of a class, as `auto_name` does."""
     name = re.sub(r"\W+", "", cls.__name__)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)

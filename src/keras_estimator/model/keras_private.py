@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras.src.backend.common import global_state
+from keras.src.saving import saving_lib
 
 
 def storage_of(variable: keras.Variable) -> Any:
@@ -126,6 +127,40 @@ def taking_settings_of_thread() -> Callable[[], contextlib.AbstractContextManage
             of_thread.update(before)
 
     return taking
+
+
+def places_in_files(model: Any) -> tuple[dict[int, str], dict[str, str]]:
+    """Return where Keras would put the variables of a model in a `.keras` or `.weights.h5` file; none is written.
+
+    Returns:
+        By the id of the backend's variable the place, such as `layers/dense_1/vars/0`; and by the place of a layer,
+        `layers/dense_1`, what it is called.
+    """
+    noting = _Noting()
+    saving_lib._save_state(model, weights_store=noting, assets_store=None, inner_path="", visited_saveables=set())
+    return noting.places, noting.names_of_layers
+
+
+class _Noting(saving_lib.H5IOStore):  # type: ignore[misc]  # Keras has no types
+    """Stands for a file, and notes what would be written to which place."""
+
+    def __init__(self) -> None:
+        self.places: dict[int, str] = {}
+        self.names_of_layers: dict[str, str] = {}
+        self._path = ""
+
+    def __bool__(self) -> bool:
+        return True
+
+    def make(self, path: str, metadata: dict[str, Any] | None = None) -> _Noting:
+        self._path = path
+        if metadata and "name" in metadata:
+            self.names_of_layers[path] = metadata["name"]
+        return self
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        place = f"{self._path}/vars/{key}" if self._path else f"vars/{key}"
+        self.places.setdefault(id(getattr(value, "_value", value)), place)
 
 
 def _settings_of_thread() -> dict[str, Any]:
