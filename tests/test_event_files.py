@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import tracemalloc
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
 from keras_estimator.event_files import Folder, Rewind, read_folders
 from keras_estimator.hooks.hook import Run
@@ -127,3 +130,34 @@ def test_a_file_of_anything_is_said(tmp_path: Path):
     os.mkfifo(tmp_path / "train" / "events.out.tfevents.2")
     assert only(tmp_path).curves == {}
     assert len(only(tmp_path).problems) == 1
+
+
+def event_file(folder: Path, *records: bytes, length: int | None = None) -> None:
+    """Write records as TensorBoard does; `length` is what they say instead of their own."""
+    folder.mkdir()
+    data = b""
+    for record in records:
+        head = (len(record) if length is None else length).to_bytes(8, "little")
+        sums = [masked_crc32c(part).to_bytes(4, "little") for part in (head, record)]
+        data += head + sums[0] + record + sums[1]
+    (folder / "events.out.tfevents.1").write_bytes(data)
+
+
+@pytest.mark.parametrize("length", [100, 2**31, 2**63, 2**64 - 1])
+def test_a_record_that_says_that_it_is_longer_than_the_file_takes_no_memory(length: int, tmp_path: Path):
+    event_file(tmp_path / "train", b"record", length=length)
+    tracemalloc.start()
+    folder = only(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+    assert "the 0 events before" in folder.problems[0]
+
+
+def test_a_scalar_that_says_that_it_has_a_shape_takes_no_memory(tmp_path: Path):
+    event = Event(step=1)
+    value = event.summary.value.add(tag="loss")
+    value.tensor.dtype = 1
+    value.tensor.float_val.append(1.0)
+    value.tensor.tensor_shape.dim.add(size=2**40)
+    event_file(tmp_path / "train", event.SerializeToString())
+    assert only(tmp_path) == Folder("train")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import keras_estimator as ke
-from keras_estimator.errors import ConfigError
+from keras_estimator.errors import CheckpointError, ConfigError
 from keras_estimator.hooks.hook_states import HookStates
 
 
@@ -91,3 +91,36 @@ def test_a_checkpoint_of_before_has_none():
     states = HookStates()
     states.from_checkpoint({}, {"dense/kernel": np.zeros(2)})
     assert states.kept_steps == set()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"states": [1]},
+        {"states": {"Remembers": {"@array": "nowhere"}}},
+        {"states": {"Remembers": {"@array": [1]}}},
+        {"kept_steps": [1]},
+        {"kept_steps": {"Remembers": ["last"]}},
+        {"kept_steps": {"Remembers": 1}},
+    ],
+)
+def test_what_no_checkpoint_has_said_is_refused_and_what_was_known_stays(record: dict[str, Any]):
+    states = HookStates()
+    states.take([Remembers({"n": 1}, kept={3})])
+    with pytest.raises(CheckpointError, match="cannot take back what the checkpoint says"):
+        states.from_checkpoint(record, {})
+    assert states.kept_steps == {3}
+    assert states.to_checkpoint()[0]["states"] == {"Remembers": {"n": 1}}
+
+
+class Counts(Remembers):
+    def restore(self, state: dict[str, Any]) -> None:
+        self.count = int(state["count"])
+
+
+@pytest.mark.parametrize("state", [{}, {"count": "many"}, {"count": None}, [1], 3])
+def test_a_hook_that_cannot_take_back_what_it_remembered_is_named(state: Any):
+    states = HookStates()
+    states.from_checkpoint({"states": {"Counts": state}}, {})
+    with pytest.raises(CheckpointError, match="the hook Counts cannot take back"):
+        states.give([Counts()])

@@ -1,20 +1,21 @@
 """Read the curves of a run from its TensorBoard event files, as TensorBoard shows them.
 
-The reader is the one that TensorBoard has for machines without TensorFlow: it starts in half a second. A file that
-is cut off (its writer was killed, or is at it) or damaged gives what stands before that place, and a remark.
+No TensorFlow is needed, so it starts in half a second. A file that is cut off (its writer was killed, or is at it)
+or damaged gives what stands before that place, and a remark. Only single numbers are taken: a tensor of a file may
+say that it has any shape.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.tensorflow_stub import errors
-from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.util.tensor_util import make_ndarray
 
 
@@ -84,21 +85,44 @@ def _events(file: Path, problems: list[str]) -> Iterator[Any]:
     """Yield the events of a file up to its end, or to where it is damaged."""
     name, number = f"{file.parent.name}/{file.name}", 0
     try:
-        reader = PyRecordReader_New(str(file.absolute()))
-        while True:
-            reader.GetNext()
-            event = Event.FromString(reader.record())
-            number += 1
-            yield event
-    except errors.OutOfRangeError:
-        return
-    except errors.DataLossError as error:
-        is_cut = "truncated" in str(error)
-        why = "ends in the middle of an event" if is_cut else "is damaged"
-        cause = ", because its writer was stopped or is writing now" if is_cut else ""
-        problems.append(f"{name} {why}{cause}: the {number:,} events before that place are shown.")
-    except (DecodeError, OSError, ValueError, OverflowError, MemoryError) as error:
-        problems.append(f"{name} cannot be read on: {type(error).__name__}; {number:,} events before are shown.")
+        with file.open("rb") as opened:
+            for record in _records(opened):
+                event = Event.FromString(record)
+                number += 1
+                yield event
+    except EOFError:
+        cause = "because its writer was stopped or is writing now"
+        problems.append(
+            f"{name} ends in the middle of an event, {cause}: the {number:,} events before that place are shown."
+        )
+    except (DecodeError, ValueError):
+        problems.append(f"{name} is damaged: the {number:,} events before that place are shown.")
+    except OSError as error:
+        problems.append(f"{name} cannot be read on: {error.strerror}; {number:,} events before are shown.")
+
+
+def _records(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the records of a file; each has its length before it, and both have their checksums behind them.
+
+    Raises:
+        EOFError: it ends within one.
+        ValueError: a checksum is another.
+    """
+    while head := file.read(12):
+        length = int.from_bytes(head[:8], "little")
+        if len(head) == 12 and not _is_sum_of(head[:8], head[8:]):
+            raise ValueError("the length of a record")
+        # Asked for more than there is, Python would make room for it.
+        if len(head) < 12 or os.fstat(file.fileno()).st_size - file.tell() < length + 4:
+            raise EOFError
+        record, checksum = file.read(length), file.read(4)
+        if not _is_sum_of(record, checksum):
+            raise ValueError("a record")
+        yield record
+
+
+def _is_sum_of(data: bytes, checksum: bytes) -> bool:
+    return masked_crc32c(data) == int.from_bytes(checksum, "little")  # type: ignore[no-any-return]  # it has no types
 
 
 def _take(folder: Folder, event: Any) -> None:
@@ -126,7 +150,7 @@ def _single(value: Any) -> float | None:
     """Return the number of a summary; None if it is none."""
     if value.HasField("simple_value"):
         return float(value.simple_value)
-    if value.HasField("tensor"):  # as tf.summary.scalar writes it
+    if value.HasField("tensor") and not value.tensor.tensor_shape.dim:  # as tf.summary.scalar writes it
         try:
             array = make_ndarray(value.tensor)
             return float(array) if array.ndim == 0 else None

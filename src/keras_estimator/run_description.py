@@ -11,7 +11,6 @@ import enum
 import json
 import numbers
 import os
-import stat
 import sys
 import time
 import warnings
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_estimator.errors import EstimatorWarning
+from keras_estimator.plain_files import read_plain_file
 from keras_estimator.state_files import replace_file
 
 FILE = "description.json"
@@ -84,15 +84,12 @@ def read_description(model_dir: str | os.PathLike[str]) -> Description:
     """Read `description.json`, which may be missing, damaged or made up."""
     path = Path(model_dir) / FILE
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            return Description(None, "it is not a plain file")
-        if found.st_size > _MAX_BYTES:
-            return Description(None, f"it has {found.st_size:,} bytes, more than {_MAX_BYTES:,}")
-        contents = json.loads(path.read_bytes())
+        contents = json.loads(read_plain_file(path, _MAX_BYTES))
     except FileNotFoundError:
         return Description(None)
-    except (OSError, ValueError, RecursionError, MemoryError) as error:
+    except OSError as error:
+        return Description(None, f"it cannot be read: {error.strerror}")
+    except (ValueError, RecursionError, MemoryError) as error:
         return Description(None, f"it cannot be read: {type(error).__name__}: {error}")
     problem = _problem(contents)
     return Description(None, problem) if problem else Description(contents)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import types
 import weakref
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ _MADE_OF_SETTINGS = {"monitor_op", "min_delta"}
 _FLOATS = {"float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
 _LONG_LIST, _PACKED = 100, {int: np.dtype(np.int64), float: np.dtype(np.float64)}  # written as arrays
 _MOST_VALUES = 100_000  # of one attribute; those of arrays and long lists do not count
+_DEEPEST = 50  # TensorFlow ends the process that makes a tensor of lists in some 250 lists
 # Callbacks that hold files, and at the end do nothing but close them.
 _HOLD_FILES = (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
 # By callback: the marks of its attributes when training began, and when it was left. What is still as it was left is
@@ -63,23 +65,31 @@ class Memory:
             if not self._may_be_set(name, carried):
                 self._tell(name, "is left as it is: a checkpoint does not set that")
                 continue
-            if not isinstance(carried, dict) or "variables" not in carried:
-                setattr(self._callback, name, _taken_back(carried))
-                continue
-            values, variables = carried["variables"], self._variables(getattr(self._callback, name, None)) or []
-            if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
-                self._tell(name, "is left as it begins: its variables are others by now")
-                continue
-            for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
+            try:
+                self._set(name, carried)
+            except (AttributeError, LookupError, TypeError, ValueError):
+                self._tell(name, "is left as it begins: no callback has remembered that")
+
+    def _set(self, name: str, carried: Any) -> None:
+        if not isinstance(carried, dict) or "variables" not in carried:
+            setattr(self._callback, name, _taken_back(carried))
+            return
+        values, variables = carried["variables"], self._variables(getattr(self._callback, name, None)) or []
+        if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
+            self._tell(name, "is left as it begins: its variables are others by now")
+            return
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
 
     def _may_be_set(self, name: str, carried: Any) -> bool:
         kinds = [kind for kind in type(self._callback).__mro__ if kind.__module__.partition(".")[0] == "keras"]
         if isinstance(carried, str) and kinds[0] is not keras.callbacks.Callback:
             return False  # the texts of Keras's callbacks are files and folders
-        declared = getattr(type(self._callback), name, None)
+        declared, held = getattr(type(self._callback), name, None), vars(self._callback).get(name)
         is_reserved = name in _NOT_REMEMBERED or name.startswith("__")
-        return not (is_reserved or callable(declared) or hasattr(declared, "__get__"))
+        is_code = callable(declared) or hasattr(declared, "__get__") or isinstance(held, types.ModuleType)
+        is_code |= callable(held) and self._variables(held) is None
+        return not (is_reserved or is_code)
 
     def leave(self, *, closes_files: bool) -> None:
         """Note how the callback is left; close the files that it holds, if nobody told it to."""
@@ -122,6 +132,16 @@ class Memory:
         if name not in self._told:
             self._told.add(name)
             _LOG.info("%s: `%s` %s", type(self._callback).__qualname__, name, what)
+
+
+def is_record(record: Any) -> bool:
+    """Tell whether this is what `Memory.record` returns; each attribute is checked when it is put back."""
+    kinds = {"class": str, "settings": dict, "attributes": dict}
+    if not isinstance(record, dict) or any(type(record.get(name)) is not kind for name, kind in kinds.items()):
+        return False
+    file = record.get("file", {"bytes": 0})
+    is_file = isinstance(file, dict) and type(file.get("bytes")) is int and file["bytes"] >= 0
+    return is_file and all(type(value) in _PLAIN for value in record["settings"].values())
 
 
 def _settings(callback: Any) -> dict[str, Any]:
@@ -170,21 +190,21 @@ def _carried(value: Any) -> Any:
     """Return a copy as JSON values and arrays; a TypeError or ValueError if it is of another kind, or too long."""
     left = _MOST_VALUES
 
-    def carried(value: Any) -> Any:
+    def carried(value: Any, depth: int = _DEEPEST) -> Any:
         nonlocal left
         left -= 1
-        if left < 0:
+        if left < 0 or depth < 0:
             raise ValueError("too many values")
         kind = type(value)
         if kind in _PLAIN:
             return value
         if kind is tuple:
-            return {"tuple": [carried(item) for item in value]}
+            return {"tuple": [carried(item, depth - 1) for item in value]}
         if kind is dict:
-            return {"dict": [[carried(key), carried(item)] for key, item in value.items()]}
+            return {"dict": [[carried(key, depth - 1), carried(item, depth - 1)] for key, item in value.items()]}
         if kind is list:
             packed = _packed(value)
-            return [carried(item) for item in value] if packed is None else {"list": packed}
+            return [carried(item, depth - 1) for item in value] if packed is None else {"list": packed}
         if isinstance(value, np.generic):
             return {"scalar": _array(value)}
         if keras.ops.is_tensor(value) and hasattr(value, "numpy") and not hasattr(value, "assign"):
@@ -213,19 +233,21 @@ def _array(value: Any) -> Any:
     return array
 
 
-def _taken_back(carried: Any) -> Any:
-    """Undo `_carried`."""
+def _taken_back(carried: Any, depth: int = _DEEPEST) -> Any:
+    """Undo `_carried`; an error of Python's if this is something else."""
+    if depth < 0:
+        raise ValueError("too deep")
     if isinstance(carried, np.ndarray):
         return np.array(carried)  # what a file gave cannot be written to
     if isinstance(carried, list):
-        return [_taken_back(item) for item in carried]
+        return [_taken_back(item, depth - 1) for item in carried]
     if not isinstance(carried, dict):
         return carried
     [(kind, value)] = carried.items()
     if kind == "dict":
-        return {_taken_back(key): _taken_back(item) for key, item in value}
+        return {_taken_back(key, depth - 1): _taken_back(item, depth - 1) for key, item in value}
     if kind == "tuple":
-        return tuple(_taken_back(item) for item in value)
+        return tuple(_taken_back(item, depth - 1) for item in value)
     if kind == "tensor":
         return keras.ops.convert_to_tensor(value)
     return value.tolist() if kind == "list" else value[()]

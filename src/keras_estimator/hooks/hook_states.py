@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from keras_estimator.errors import ConfigError
+from keras_estimator.errors import CheckpointError, ConfigError, EstimatorError
 from keras_estimator.hooks.hook import Hook
 
 _PREFIX = "@hooks/"  # the path of a variable begins with the name of an attribute or a layer
 _ARRAY = "@array"
 _PLAIN = (str, int, float, bool, type(None))
+# What Python raises where a value is of another kind than was thought.
+_NOT_AS_THOUGHT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
 
 
 class HookStates:
@@ -32,10 +34,14 @@ class HookStates:
         return {step for steps in self._kept.values() for step in steps}
 
     def give(self, hooks: Sequence[Hook]) -> None:
-        """Give hooks back what those of their names remembered."""
+        """Give hooks back what those of their names remembered.
+
+        Raises:
+            CheckpointError: one of them cannot take it back.
+        """
         for key, hook in _by_key(hooks):
             if key in self._states:
-                hook.restore(self._states[key])
+                give_back(hook, key, self._states[key])
 
     def take(self, hooks: Sequence[Hook]) -> None:
         """Note what hooks remember now."""
@@ -62,11 +68,42 @@ class HookStates:
         return {"states": states, "kept_steps": dict(self._kept)}, arrays
 
     def from_checkpoint(self, record: Mapping[str, Any], state: dict[str, Any]) -> None:
-        """Take what `to_checkpoint` gave, and leave nothing but variables in `state`."""
+        """Take what `to_checkpoint` gave, and leave nothing but variables in `state`.
+
+        Raises:
+            CheckpointError: this is something else.
+        """
         arrays = take_arrays(state)
-        states = record.get("states", {})
-        self._states = {key: _decoded(value, arrays) for key, value in states.items()}
-        self._kept = {key: list(steps) for key, steps in record.get("kept_steps", {}).items()}
+        try:
+            states = {key: _decoded(value, arrays) for key, value in record.get("states", {}).items()}
+            kept = {key: [int(step) for step in steps] for key, steps in record.get("kept_steps", {}).items()}
+        except _NOT_AS_THOUGHT as error:
+            raise not_taken_back("the hooks", f"{type(error).__name__}: {error}") from error
+        self._states, self._kept = states, kept
+
+
+def give_back(hook: Hook, key: str, state: Any) -> None:
+    """Give a hook what it remembered, which a checkpoint, or a file, of anybody may say.
+
+    Raises:
+        CheckpointError: it cannot take that back.
+    """
+    try:
+        hook.restore(state)
+    except EstimatorError:
+        raise
+    except _NOT_AS_THOUGHT as error:
+        raise not_taken_back(f"the hook {key}", f"{type(error).__name__}: {error}") from error
+
+
+def not_taken_back(who: str, found: str) -> CheckpointError:
+    """Return the error that a hook cannot take back what a checkpoint says that it remembered."""
+    return CheckpointError(
+        f"{who} cannot take back what the checkpoint says was remembered",
+        found=found,
+        expected="what `state()` returned when it was written",
+        fix="give the hook another `key`, and it begins anew; or begin anew with another model_dir",
+    )
 
 
 def take_arrays(state: dict[str, Any]) -> dict[str, Any]:
