@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -127,3 +128,31 @@ def test_two_processes_are_measured_against_one_on_a_core_each(tmp_path):
     # The steps have these sums in them, and more; other things that run here may slow either down.
     assert 0 < measured["ms_per_sum"]["min"] < 1000 / rates["together"]["min"] * 3
     assert "together" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_cost_of_checkpoints_is_measured_beside_a_training_without_and_a_plain_file(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "bench.saving",
+        "--models",
+        "mlp",
+        "--rounds",
+        "2",
+        "--secs",
+        "0.2",
+        "--gib",
+        "0.01",
+    ]
+    command += ["--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    measured = json.loads((tmp_path / "saving.json").read_text())
+    rates = [
+        *measured["training"]["mlp"]["steps_per_second"].values(),
+        *measured["writing"]["bytes_per_second"].values(),
+    ]
+    assert all(len(rate["rounds"]) == 2 and 0 < rate["min"] <= rate["max"] for rate in rates)
+    assert os.listdir(tmp_path) == ["saving.json"]
+    assert "without / plain file" in done.stdout

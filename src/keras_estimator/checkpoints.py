@@ -30,6 +30,7 @@ from keras_estimator.errors import CheckpointError, CorruptCheckpointError, Esti
 from keras_estimator.state_files import Array, amend_record, flush, locked, read_files, read_record, write_files
 
 _T = TypeVar("_T")
+_ASIDE = "damaged-"
 # While a checkpoint replaces another one of its step, a kill can leave only the old one, set aside.
 _FOLDER_NAME = re.compile(r"(?:\.replaced-)?step-(0|[1-9][0-9]{0,17})")
 
@@ -79,6 +80,7 @@ class Checkpoints:
         self.keep_max = keep_max
         self.keep_every_n_hours = keep_every_n_hours
         self._first_written_at: float | None = None
+        self._is_on_disk = False  # the folder, after a crash of the machine
 
     def write(
         self,
@@ -105,8 +107,10 @@ class Checkpoints:
         """
         target = self.path_of(step)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            flush(self.folder.parent)
+            if not self._is_on_disk or not self.folder.is_dir():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                flush(self.folder.parent)
+                self._is_on_disk = True
             with locked(self.folder, waits=True):
                 self._tidy()
                 fresh = self.folder / f".writing-{target.name}"
@@ -196,8 +200,12 @@ class Checkpoints:
         """
         return self._steadily(read_record, checkpoint.path)
 
-    def newest_readable(self) -> Restored | None:
+    def newest_readable(self, *, sets_aside: bool = False) -> Restored | None:
         """Read the newest checkpoint that can be trusted; warn about newer ones that cannot.
+
+        Args:
+            sets_aside: Whether to rename newer ones that cannot be trusted: they keep what is left of them, and are
+                never looked at again. Only for a run that goes on from here, and writes those steps anew.
 
         Returns:
             The checkpoint, or None if this model_dir has none at all.
@@ -205,26 +213,42 @@ class Checkpoints:
         Raises:
             CorruptCheckpointError: there are checkpoints, but none of them can be trusted.
         """
-        damaged = []
+        damaged: dict[Path, str] = {}
         for checkpoint in reversed(self.list()):
             try:
                 restored = self.read(checkpoint)
             except NoCheckpointError:
-                return self.newest_readable()  # a writer has moved on in the meantime
+                return self.newest_readable(sets_aside=sets_aside)  # a writer has moved on in the meantime
             except CorruptCheckpointError as error:
-                damaged.append(f"{checkpoint.path}: {error.found}")
+                damaged[checkpoint.path] = f"{checkpoint.path}: {error.found}"
                 continue
             if damaged:
-                warnings.warn(_fallback_text(restored.step, damaged), EstimatorWarning, stacklevel=2)
+                aside = self._set_aside(damaged) if sets_aside else []
+                text = _fallback_text(restored.step, list(damaged.values()), aside)
+                warnings.warn(text, EstimatorWarning, stacklevel=2)
             return restored
         if damaged:
             raise CorruptCheckpointError(
                 f"none of the checkpoints in {self.folder} can be trusted",
-                found="\n".join(damaged),
+                found="\n".join(damaged.values()),
                 expected="at least one with the bytes that were written",
                 fix="put one back from a backup, or begin anew with another model_dir",
             )
         return None
+
+    def damaged(self) -> Sequence[Path]:
+        """Return the folders of checkpoints that were set aside, as they could not be trusted."""
+        return sorted(path for path in self.folder.glob(f"{_ASIDE}step-*") if path.is_dir())
+
+    def _set_aside(self, paths: Iterable[Path]) -> Sequence[Path]:
+        moved = []
+        with contextlib.suppress(OSError), locked(self.folder, waits=True):  # they may stay: they are never used
+            for path in paths:
+                name = f"{_ASIDE}{path.name.removeprefix('.replaced-')}"
+                others = len(list(self.folder.glob(f"{name}*")))
+                moved.append(path.rename(self.folder / (f"{name}-{others + 1}" if others else name)))
+            flush(self.folder)
+        return moved
 
     def _steadily(self, read: Callable[[Path], _T], path: Path) -> _T:
         """Read from a checkpoint, again if a writer replaced it in the meantime; it may have been removed, too."""
@@ -254,6 +278,8 @@ class Checkpoints:
                 path.rename(self.folder / name)
             elif prefix in (".writing", ".replaced", ".removing"):
                 _remove(path)
+        for path in self.folder.glob("step-*/.run.json.*"):  # of `amend`
+            path.unlink()
 
     def _discard(self, path: Path) -> None:
         # Renamed first: neither a reader nor a kill in the middle then meets half a checkpoint.
@@ -264,12 +290,12 @@ class Checkpoints:
         if not self.keep_max or len(checkpoints) <= self.keep_max:
             return
         old = checkpoints[: -self.keep_max]
-        names = {path.resolve() for path in kept | self._kept_for_good(old)}
+        names = {path.resolve() for path in kept | self.kept_for_good(old)}
         for checkpoint in old:
             if checkpoint.path.resolve() not in names:
                 self._discard(checkpoint.path)
 
-    def _kept_for_good(self, old: Sequence[Checkpoint]) -> set[Path]:
+    def kept_for_good(self, old: Sequence[Checkpoint]) -> set[Path]:
         """Choose one every so many hours; those chosen once are chosen again after a restart."""
         if self.keep_every_n_hours is None:
             return set()
@@ -312,6 +338,17 @@ class Checkpoints:
             fix="pass one of those steps, or none for the newest" if steps else "call train first",
         )
 
+    def remove(self, paths: Iterable[Path]) -> None:
+        """Remove folders that `list` or `damaged` gave; one that is gone is passed over.
+
+        Raises:
+            OSError: the disk does not let go of one.
+        """
+        with locked(self.folder, waits=True):
+            for path in filter(Path.exists, paths):
+                self._discard(path)
+            flush(self.folder)
+
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
@@ -348,9 +385,9 @@ def _unwritable(step: int, folder: Path, error: Exception) -> CheckpointError:
     )
 
 
-def _fallback_text(step: int, damaged: Sequence[str]) -> str:
+def _fallback_text(step: int, damaged: Sequence[str], aside: Sequence[Path]) -> str:
     lines = "".join(f"\n  {line}" for line in damaged)
-    return (
-        f"the newest checkpoint cannot be trusted; going back to step {step}.{lines}\n"
-        "Put it back from a backup, or remove its folder to silence this."
-    )
+    way_out = "Put it back from a backup, or remove its folder to silence this."
+    if aside:
+        way_out = f"What is left of it was set aside: {', '.join(map(str, aside))}. Remove that if nobody needs it."
+    return f"the newest checkpoint cannot be trusted; going back to step {step}.{lines}\n{way_out}"
