@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 OLDEST := .venv-oldest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test oldest lint check wheel bench lock clean
+.PHONY: help demo test oldest lint check wheel bench soak lock clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,11 +32,15 @@ check: lint test ## What a change must pass: lint and test
 wheel: $(READY) ## Build the wheel, install it alone elsewhere and run the README's first snippet on it
 	$(BIN)/python -m pytest -m wheel
 
-bench: $(READY) ## Measure the speed against Keras and the original, what copies cost, two processes against one, and the doctor
+bench: $(READY) ## Measure the speed against Keras and the original, what copies and checkpoints cost, two processes against one, the doctor
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.copies
 	$(BIN)/python -m bench.scaling
+	$(BIN)/python -m bench.saving
 	$(BIN)/python -m bench.doctor
+
+soak: $(READY) ## Kill trainings at 200 random moments, compare what becomes of them, and write docs/soak.md
+	$(BIN)/python tests/soak.py
 
 lock: $(READY) ## Write both lock files anew from pyproject.toml: the newest versions, and the oldest of Keras
 	$(LOCK) --output-file requirements-dev.lock

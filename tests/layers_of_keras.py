@@ -281,11 +281,16 @@ def model_of(name: str) -> keras.Model:
     row_of = ROWS[name]
     model = row_of.make()
     if not isinstance(model, keras.Model):
-        inputs = [keras.Input(array.shape[1:], dtype=_dtype(array)) for array in row_of.given]
+        inputs = [given_as(array) for array in row_of.given]
         model = keras.Model(_as_given(inputs), row_of.call(model, *inputs))
     if model.trainable_variables:
         model.compile("adam", "mse", run_eagerly=True, jit_compile=False)
     return model
+
+
+def given_as(array: Any) -> Any:
+    """Return an input of a model that takes such arrays."""
+    return keras.Input(array.shape[1:], dtype=_dtype(array))
 
 
 def _dtype(array: Any) -> str:

@@ -108,3 +108,10 @@ def test_what_this_process_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(BlueprintError, match="cannot be put together") as refused:
         read_graph(data)
     assert "Missing" in refused.value.found
+
+
+@pytest.mark.parametrize("text", [b"[" * 60_000, b"[]", b"9" * 60_000, b"\xff"])
+def test_a_head_that_is_none_is_refused(text: bytes) -> None:
+    data = DATA[: DATA.index(b"\n") + 1] + len(text).to_bytes(4, "big") + text
+    with pytest.raises(BlueprintError, match="are damaged"):
+        bytes_head.check(data)

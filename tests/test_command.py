@@ -62,7 +62,7 @@ def test_settings_of_the_project_count(folder: Path):
 
 
 def test_a_diff_changes_nothing_and_a_fix_does(folder: Path):
-    only = ("--ignore", "KE306,KE504")  # which only an unsafe fix mends
+    only = ("--ignore", "KE306")  # which only an unsafe fix mends
     shown = doctor(folder, ".", "--diff")
     assert shown.returncode == 1
     assert "+++ b/net.py" in shown.stdout

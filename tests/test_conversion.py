@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from pathlib import Path
 
 import keras
@@ -60,8 +62,10 @@ def test_a_file_is_loaded_with_custom_objects(name: str, tmp_path: Path) -> None
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own save, under NumPy 2.4
 def test_a_file_with_code_in_it_is_refused(tmp_path: Path) -> None:
     built(L.Lambda(lambda x: x + 1)).save(tmp_path / "model.keras")
-    with pytest.raises(ke.ModelError, match="no model can be loaded"):
+    with pytest.raises(ke.ModelError, match="no model can be loaded") as caught:
         ke.model_to_estimator(keras_model_path=tmp_path / "model.keras", model_dir=tmp_path / "run")
+    (note,) = caught.value.__notes__
+    assert note.startswith("doctor: the model KE108 Keras does not load a Python lambda")
 
 
 @pytest.mark.parametrize(
@@ -101,3 +105,27 @@ def test_that_there_is_one_format_is_said_once_and_only_to_those_who_ask_for_one
 def test_a_layer_or_a_builder_that_needs_arguments_says_so(tmp_path: Path) -> None:
     with pytest.raises(ke.ModelError, match="missing a required argument: 'size'"):
         ke.model_to_estimator(lambda size: built(), model_dir=tmp_path)
+
+
+def test_what_cannot_be_opened_without_harm_is_not(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.keras")
+    (tmp_path / "device.keras").symlink_to("/dev/zero")
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", b" " * 70 * 2**20)
+    for name, found in (("pipe", "a pipe or a device"), ("device", "a pipe or a device"), ("bomb", "73,400,320 bytes")):
+        with pytest.raises(ke.ModelError) as caught:
+            ke.model_to_estimator(keras_model_path=tmp_path / f"{name}.keras", model_dir=tmp_path)
+        assert caught.value.found.startswith(found)
+
+
+def test_whatever_keras_raises_about_a_file_is_one_error(tmp_path: Path) -> None:
+    built().save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    for config in (b"{}", b"[]", b"[" * 100_000, b'{"module": 3, "class_name": 3}'):
+        with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
+            for name, data in {**members, "config.json": config}.items():
+                archive.writestr(name, data)
+        with pytest.raises(ke.ModelError, match="no model can be loaded") as caught:
+            ke.model_to_estimator(keras_model_path=tmp_path / "other.keras", model_dir=tmp_path)
+        assert caught.value.found

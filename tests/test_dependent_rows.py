@@ -12,7 +12,7 @@ import tensorflow as tf
 from clusters import launch, said_by
 
 from keras_estimator import drop_in
-from keras_estimator.engines.tensorflow.dependent_rows import check_rows
+from keras_estimator.engines.tensorflow.dependent_rows import check_any_size, check_rows
 from keras_estimator.errors import EstimatorWarning, ModelError
 from keras_estimator.model import numpy_calls
 
@@ -44,11 +44,15 @@ def test_the_second_example_of_the_article_is_refused_with_its_line_and_the_ways
     assert caught.value.found == "a reduction over the batch in `lambda` at example_2.py:4"
     for way_out in ("axis=-1", "all_reduce", 'RunConfig(dependent_rows="share")'):
         assert way_out in caught.value.fix
+    assert caught.value.rule == "KE401"
 
 
 def test_who_says_so_shares_them():
-    with pytest.warns(EstimatorWarning, match=r"`lambda` at test_dependent_rows.py:\d+: rows of a batch depend"):
+    with pytest.warns(
+        EstimatorWarning, match=r"`lambda` at test_dependent_rows.py:\d+: rows of a batch depend"
+    ) as caught:
         check_rows(of(L.Lambda(over_the_batch)), None, refuses=False)
+    assert (caught[0].message.rule, caught[0].filename) == ("KE401", __file__)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +74,9 @@ def test_rows_that_are_separate_or_summed_over_all_processes_pass(layers: list[k
 
 
 def test_normalization_by_the_rows_of_each_process_is_said():
-    with pytest.warns(EstimatorWarning, match=r"BatchNormalization\(synchronized=True\)"):
+    with pytest.warns(EstimatorWarning, match=r"BatchNormalization\(synchronized=True\)") as caught:
         check_rows(of(L.BatchNormalization()), None, refuses=True)
+    assert caught[0].message.rule == "KE402"
 
 
 def test_a_layer_that_only_trains_so_is_refused_too():
@@ -79,8 +84,9 @@ def test_a_layer_that_only_trains_so_is_refused_too():
         def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
             return x - tf.reduce_mean(x, axis=0) if training else x
 
-    with pytest.raises(ModelError, match="rows of a batch depend"):
+    with pytest.raises(ModelError, match="rows of a batch depend") as caught:
         check_rows(of(Whitened()), None, refuses=True)
+    assert caught.value.rule == "KE402"
 
 
 class Balanced(L.Layer):
@@ -109,6 +115,22 @@ def test_a_loss_in_which_rows_depend_on_each_other_is_refused(loss: object):
     with pytest.raises(ModelError, match="rows of a batch depend") as caught:
         check_rows(model, SPEC, refuses=True)
     assert caught.value.found == "a reduction over the batch in its losses"
+    assert caught.value.rule == ""
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer", "found"),
+    [
+        ((4, 5, 3), L.LSTM(2, stateful=True, name="recalls"), "`recalls` keeps a state for each row of the batch"),
+        ((4, 3), L.Dense(2), "an input with 4 rows"),
+    ],
+    ids=["stateful", "fixed"],
+)
+def test_batches_of_one_size_cannot_be_shared(shape: tuple[int, ...], layer: keras.Layer, found: str):
+    with pytest.raises(ModelError, match="batches of one size only") as caught:
+        check_any_size(keras.Sequential([keras.Input(batch_shape=shape), layer]))
+    assert caught.value.found.startswith(found)
+    assert caught.value.rule == "KE506"
 
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])

@@ -48,6 +48,24 @@ def test_a_sound_model_is_healthy():
     assert "nothing was found" in str(report)
 
 
+def test_an_error_that_names_a_rule_is_a_finding_of_that_rule_alone():
+    class Late(keras.layers.Layer):
+        is_ready = False
+
+        def call(self, x: Any) -> Any:
+            if not self.is_ready:
+                raise NotImplementedError("not yet")
+            return keras.ops.reshape(x, (7, 7, 7))
+
+    late = Late()
+    half = keras.Sequential([keras.Input((3,)), late, keras.layers.Dense(1)])
+    late.is_ready = True
+    found = ke.diagnose(half, select=["KE002", "KE203"]).findings
+    assert [(one.code, one.place.line if one.place else 0) for one in found] == [
+        ("KE203", Late.call.__code__.co_firstlineno + 3)
+    ]
+
+
 def test_what_is_no_model_is_refused():
     with pytest.raises(ke.ModelError, match="Keras models"):
         ke.diagnose("model")

@@ -18,6 +18,8 @@ from keras_estimator.doctor.settings import Settings
 PAGE = Path(__file__).parent.parent / "docs" / "doctor-on-packages.md"
 # As they were when the page was written; read only, so what they need is not installed.
 OTHERS = {
+    "bayesflow==2.0.12": "6dec1fa022ef9366d21250291d52c474d93f8a654cad9a7cd89ba9599cc0681f",
+    "keras-hub==0.32.0": "c0a07ed19b894f5588188afd841659263eb6d3732e21188c82e3e7d3b6de4268",
     "keras-rs==0.4.0": "1febee888f30400e74485098ef27ce4d73d667e8b759660f05b0a125fb9eb84c",
     "keras-tcn==3.5.7": "a0cb3b7d02a6387064a9a3325102fbaed0fc3ac6934b497f09829b55de81a8d3",
     "spektral==1.3.1": "12f50967d80a5fc7dd639c2a3e25a202d720934b837f61f6a6686f51ce731ba3",
@@ -64,5 +66,5 @@ def test_what_is_found_in_other_packages_was_looked_at(tmp_path: Path):
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:"]
     given = ["--require-hashes", "--requirement", str(wanted), "--target", str(tmp_path / "packages")]
     subprocess.run([*command, *given], check=True, timeout=250)
-    packages = ("keras_rs", "tcn", "spektral")
+    packages = ("bayesflow", "keras_hub", "keras_rs", "tcn", "spektral")
     assert found(tmp_path / "packages", *packages) == judged(*packages)

@@ -24,6 +24,11 @@ def make(cls: type[errors.EstimatorError]) -> errors.EstimatorError:
     return cls("the loss is nan at step 12", found="loss=nan", expected="a finite loss", fix="lower the learning rate")
 
 
+def named(cls: type[errors.EstimatorError]) -> errors.EstimatorError:
+    parts = {"found": "loss=nan", "expected": "a finite loss", "fix": "lower the learning rate"}
+    return cls("the loss is nan at step 12", **parts, rule="KE204")
+
+
 def problems() -> list[tuple[str, str]]:
     """Return where each error is raised and its problem, with `{}` for what is filled in."""
     found = []
@@ -59,23 +64,32 @@ def test_further_lines_of_a_part_stand_below_its_first():
 
 
 @pytest.mark.parametrize("cls", ERRORS)
-def test_every_error_prints_all_four_parts(cls: type[errors.EstimatorError]):
+def test_every_error_prints_all_four_parts_and_a_fifth_if_a_rule_is_about_it(cls: type[errors.EstimatorError]):
     assert str(make(cls)).count("\n") == 3
+    assert str(named(cls)) == f"{make(cls)}\n  rule:     KE204: keras-estimator explain KE204"
+
+
+def test_a_warning_ends_with_the_rule_that_is_about_it_and_survives_pickling():
+    plain, warning = errors.EstimatorWarning("it is idle"), errors.EstimatorWarning("it is idle", rule="KE301")
+    assert (str(plain), plain.rule) == ("it is idle", "")
+    assert str(warning) == "it is idle (KE301: keras-estimator explain KE301)"
+    twin = pickle.loads(pickle.dumps(warning))
+    assert (str(twin), twin.rule) == (str(warning), "KE301")
+
+
+def test_what_keras_makes_of_an_error_about_numpy_is_the_text_alone():
+    made = errors.NumpyCallError(f"Error encountered: {named(errors.NumpyCallError)}")
+    assert str(made) == f"Error encountered: {named(errors.NumpyCallError)}"
 
 
 @pytest.mark.parametrize("cls", ERRORS)
 def test_an_error_survives_pickling_with_its_parts_and_notes(cls: type[errors.EstimatorError]):
-    error = make(cls)
+    error = named(cls)
     error.add_note("while: training `ranker`")
     twin = pickle.loads(pickle.dumps(error))
     assert type(twin) is cls
     assert (str(twin), twin.__notes__) == (str(error), ["while: training `ranker`"])
-    assert (twin.problem, twin.found, twin.expected, twin.fix) == (
-        error.problem,
-        error.found,
-        error.expected,
-        error.fix,
-    )
+    assert vars(twin) == vars(error)
 
 
 def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():

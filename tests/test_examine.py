@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,9 @@ def test_looking_at_files_starts_no_backend(tmp_path: Path):
     assert done.stdout.splitlines() == ["True", "[]"]
 
 
-@pytest.mark.parametrize("text", ["def f(:\n", "import keras\nclass A(:\n", "\0", "x = (" + "(" * 5000])
+@pytest.mark.parametrize(
+    "text", ["def f(:\n", "import keras\nclass A(:\n", "\0", "x = (" + "(" * 5000, "x = " + "-" * 50_000 + "1"]
+)
 def test_a_file_that_is_no_python_is_a_finding(text: str):
     (found,) = examine_text("net.py", text, Settings())
     assert (found.code, found.severity, found.place and found.place.file) == ("KE001", Severity.ERROR, "net.py")
@@ -109,3 +112,16 @@ def test_a_named_file_is_looked_at_even_if_its_folder_would_not_be(tmp_path: Pat
     (folder / "net.py").write_text("def f(:\n", encoding="utf-8")
     assert list(examine_files([tmp_path], Settings())) == []
     assert len(list(examine_files([folder / "net.py", folder / "net.py"], Settings()))) == 1
+
+
+def test_below_a_folder_only_files_are_looked_at_and_links_lead_round_no_circle(tmp_path: Path):
+    (tmp_path / "net.py").write_text("import keras\n")
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "other.py").write_text("import keras\n")
+    for name in ("a", "b", "c"):
+        (tmp_path / "inside" / name).symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "device.py").symlink_to("/dev/zero")
+    (tmp_path / "circle.py").symlink_to(tmp_path / "circle.py")
+    looked_at = [path for path, _ in examine_files([tmp_path], Settings())]
+    assert looked_at == [tmp_path / "inside" / "other.py", tmp_path / "net.py"]

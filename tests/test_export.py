@@ -222,8 +222,11 @@ class Writing(layers.Layer):
 
 def test_a_counter_that_serving_moves_is_reported_by_line_and_compared_from_the_same_state(tmp_path: Path):
     model = keras.Sequential([keras.Input((2,)), Writing()])
-    with pytest.warns(EstimatorWarning, match=r"serving changes the model: .*`writing/count` \(test_export.py:\d+\)"):
+    with pytest.warns(
+        EstimatorWarning, match=r"serving changes the model: .*`writing/count` \(test_export.py:\d+\)"
+    ) as said:
         exported(model, tmp_path, verify=True)
+    assert (said[0].message.rule, said[0].filename) == ("KE504", __file__)
     assert model.layers[0].count.numpy() == 0.0
 
 
@@ -234,8 +237,9 @@ class Chance(layers.Layer):
 
 def test_a_model_that_predicts_by_chance_is_exported_and_the_missing_comparison_said(tmp_path: Path):
     model = keras.Sequential([keras.Input((2,)), Chance()])
-    with pytest.warns(EstimatorWarning, match="predicts by chance"):
+    with pytest.warns(EstimatorWarning, match="predicts by chance") as said:
         assert Path(exported(model, tmp_path, verify=True)).is_dir()
+    assert said[0].message.rule == "KE210"
 
 
 class Calling(layers.Layer):
@@ -307,7 +311,7 @@ def test_a_stateful_layer_keeps_its_size_of_batch_and_a_fixed_input_alone_does_n
     x = keras.Input(batch_shape=(4, 5, 3), name="x")
     with pytest.warns(EstimatorWarning) as said:
         folder = exported(keras.Model(x, layers.LSTM(2, stateful=True)(x)), tmp_path)
-    assert any("batches of just 4 rows" in str(warning.message) for warning in said)
+    assert any("batches of just 4 rows" in str(each.message) and each.message.rule == "KE506" for each in said)
     assert input_shape(folder, "x") == [4, 5, 3]
     folder = exported(keras.Model(x, layers.LSTM(2)(x)), tmp_path)
     assert input_shape(folder, "x") == [None, 5, 3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keras_estimator.doctor.failure import Failure
+from keras_estimator.errors import ConfigError, ModelError
 
 
 def raised(function) -> Failure:  # type: ignore[no-untyped-def]  # a function of any kind
@@ -58,3 +59,20 @@ def test_of_errors_around_each_other_the_innermost_with_a_line_counts() -> None:
     alone = Failure(ValueError("alone"), "call")
     assert alone.innermost.error is alone.error
     assert alone.place is None
+
+
+def test_an_error_of_ours_that_names_a_rule_is_found_under_those_that_name_none() -> None:
+    def wrong() -> None:
+        parts = {"found": "a", "expected": "b", "fix": "c"}
+        raise ConfigError("nothing can be done", **parts) from ModelError("it cannot be built", **parts, rule="KE203")
+
+    failure = raised(wrong)
+    assert [type(each).__name__ for each in failure.chain] == ["ConfigError", "ModelError"]
+    assert failure.named is failure.chain[1]
+    assert Failure(ValueError("alone"), "call").named is None
+
+
+def test_errors_in_a_circle_are_listed_once() -> None:
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert Failure(first, "call").chain == [first, second]

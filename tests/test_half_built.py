@@ -13,6 +13,7 @@ import pytest
 from keras_estimator.errors import ModelError, NumpyCallError
 from keras_estimator.model.half_built import complete
 from keras_estimator.model.keras_private import shape_of_half_built
+from keras_estimator.model.numpy_calls import install
 
 HERE = Path(__file__).name
 
@@ -120,6 +121,8 @@ def test_what_cannot_be_built_is_told_with_the_line():
     number = wrong.__code__.co_firstlineno + 1
     assert f"line {number}): " in caught.value.found
     assert f"mend {HERE}:{number}" in caught.value.fix
+    assert caught.value.rule == "KE203"
+    assert caught.value.__cause__ is not None
 
 
 def test_numpy_that_asks_for_numbers_is_told_with_the_line():
@@ -128,3 +131,25 @@ def test_numpy_that_asks_for_numbers_is_told_with_the_line():
 
     with pytest.raises(NumpyCallError, match=f"{HERE}:{wrong.__code__.co_firstlineno + 1} asks for the numbers"):
         complete(half_built(wrong))
+
+
+def test_a_function_without_counterpart_is_told_as_it_is_and_not_as_keras_tells_it():
+    install()
+
+    class Between(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.is_ready = False
+
+        def call(self, x: Any) -> Any:
+            if self.is_ready:
+                return np.interp(x, [0.0, 1.0], [0.0, 1.0])
+            raise NotImplementedError("not yet")
+
+    between = Between()
+    model = keras.Sequential([keras.Input((3,)), between, keras.layers.Dense(2)])
+    between.is_ready = True
+    with pytest.raises(NumpyCallError) as caught:
+        complete(model)
+    assert caught.value.problem.startswith(f"np.interp on a tensor at {HERE}:")
+    assert caught.value.rule == "KE201"

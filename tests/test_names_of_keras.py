@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_estimator.doctor.names import canonical
 from keras_estimator.doctor.names_of_keras import AUTOMATIC, FOUND_BY_LAMBDAS, FUNCTIONS, HOME, MODULES
 
 
@@ -24,4 +25,7 @@ def test_modules_are_modules_and_functions_are_keras_own() -> None:
 def test_layers_that_note_their_arguments() -> None:
     classes: dict[str, Any] = {name: cls for name, cls in vars(keras.layers).items() if isinstance(cls, type)}
     notes = {name for name, cls in classes.items() if getattr(getattr(cls, "get_config", None), "_is_default", False)}
-    assert {f"keras.layers.{name}" for name in notes - {"Layer"}} == AUTOMATIC
+    private = importlib.import_module("keras.src.layers.preprocessing.data_layer").DataLayer
+    assert private.get_config._is_default
+    named = {canonical(f"{private.__module__}.{private.__name__}")}
+    assert {f"keras.layers.{name}" for name in notes - {"Layer"}} | named == AUTOMATIC

@@ -222,12 +222,15 @@ def test_inside_of_eager_too_a_function_without_counterpart_warns_that_the_gradi
         return np.abs(np.fft.fft(x))
 
     with numpy_calls.eager_too():
-        with pytest.warns(EstimatorWarning, match=rf"the gradient ends at np\.fft\.fft.* at {line_of(spectrum)}"):
+        with pytest.warns(
+            EstimatorWarning, match=rf"the gradient ends at np\.fft\.fft.* at {line_of(spectrum)}"
+        ) as told:
             result = spectrum(tf.constant(X))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             spectrum(tf.constant(X))
     np.testing.assert_allclose(result, np.abs(np.fft.fft(X)), rtol=1e-5)
+    assert told[0].message.rule == "KE202"
 
 
 def test_eager_too_is_for_one_thread():
@@ -276,6 +279,7 @@ def test_what_needs_the_numbers_is_an_error_with_the_line(function: Any, fix: st
         traced(function, X)
     assert f"{line_of(function, 0)} asks for the numbers of a tensor" in caught.value.problem
     assert np.char.find(caught.value.fix, fix.replace("\\", "")) >= 0
+    assert caught.value.rule == "KE201"
 
 
 def test_the_line_is_found_under_keras_and_autograph():
@@ -292,8 +296,9 @@ def test_the_line_is_found_under_keras_and_autograph():
     for function in (numbers, unknown):
         model.layers[1].function = function
         for run in (lambda: traced(model, X), lambda function=function: traced(graph_of(function), X, autograph=True)):
-            with pytest.raises(NumpyCallError, match=line_of(function)), numpy_calls.explained():
+            with pytest.raises(NumpyCallError, match=line_of(function)) as caught, numpy_calls.explained():
                 run()
+            assert caught.value.rule == "KE201"
 
 
 def test_other_errors_pass_through_as_they_are():

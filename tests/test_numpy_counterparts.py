@@ -159,6 +159,7 @@ def test_what_cannot_run_says_what_is_in_the_way(case: str):
     with pytest.raises(NumpyCallError) as caught:
         traced(function)
     assert reason in caught.value.problem
+    assert caught.value.rule == "KE201"
     assert f"line {function.__code__.co_firstlineno})" in caught.value.found
 
 

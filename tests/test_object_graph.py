@@ -61,6 +61,7 @@ def test_an_error_names_the_shortest_way() -> None:
     with pytest.raises(BlueprintError, match=r"model\.deep\[0\]\['a'\]") as refused:
         graph_of(holder)
     assert "builtins.generator" in refused.value.found
+    assert refused.value.rule == "KE120"
     given = holder.deep[0]["a"]
     with pytest.raises(BlueprintError, match="closure or default given"):
         graph_of(lambda: given)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from keras_estimator.doctor.package import Package, module_of
+from keras_estimator.errors import ConfigError
 
 
 def files(folder: Path, texts: dict[str, str]) -> Package:
@@ -74,3 +77,11 @@ def test_what_another_file_has_given_a_name_is_known_by_it(tmp_path: Path):
     assert [(one.name, one.is_of_builtin) for one in source.classes] == [("A", True)]
     assert [source.dotted(call.func) for call in source.calls] == ["keras.Sequential", "keras.layers.Lambda"]
     assert package.canonical("p.nowhere.L") == "p.nowhere.L"
+
+
+def test_a_file_longer_than_any_program_is_named_and_not_read(tmp_path: Path):
+    with (tmp_path / "long.py").open("wb") as file:
+        file.truncate(2**40)  # it takes no room on the disk
+    with pytest.raises(ConfigError, match="cannot be looked at") as caught:
+        Package([tmp_path / "long.py"])
+    assert caught.value.found.endswith("long.py: it has 1,099,511,627,776 bytes, more than 4,194,304")

@@ -56,8 +56,9 @@ def test_a_module_of_the_user_arrives_with_what_is_read_of_it(monkeypatch: pytes
 
 def test_a_lock_in_a_global_is_made_new_and_a_file_is_refused() -> None:
     assert read_graph(write_graph([lambda: HELD.locked()]))[0]() is False
-    with pytest.raises(BlueprintError, match="cannot be carried"):
+    with pytest.raises(BlueprintError, match="cannot be carried") as refused:
         write_graph([lambda: MODULE.FILE])
+    assert refused.value.rule == "KE120"
 
 
 WITH_SLOTS = """

@@ -99,3 +99,42 @@ def test_the_private_parts_of_tensorflow_are_still_there() -> None:
     dataset = tf.data.Dataset.from_tensor_slices((X, X)).batch(2)
     (stage,) = dataset._inputs()  # noqa: SLF001 - what is tested
     assert [tensor.shape.as_list() for tensor in stage._tensors] == [[10, 2], [10, 2]]  # noqa: SLF001 - the same
+
+
+REPEATABLE = {
+    "plain": lambda: tf.data.Dataset.range(9).batch(2),
+    "a seed": lambda: tf.data.Dataset.range(9).shuffle(9, seed=1).map(lambda x: x + 1).repeat(),
+    "a seed in a function": lambda: tf.data.Dataset.range(9).map(lambda x: tf.random.uniform((), seed=2)),
+    "stateless": lambda: tf.data.Dataset.range(9).map(lambda x: tf.random.stateless_uniform((), [x, 1])),
+}
+UNREPEATABLE = {
+    "shuffle without a seed": lambda: tf.data.Dataset.range(9).shuffle(9).batch(2).prefetch(1),
+    "random without a seed": lambda: tf.data.Dataset.random().take(3),
+    "RandomUniform without a seed in a function": lambda: tf.data.Dataset.range(9).map(lambda x: tf.random.uniform(())),
+    "options.deterministic = False": lambda: tf.data.Dataset.range(9).with_options(unordered()),
+}
+
+
+def unordered() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = False
+    return options
+
+
+@pytest.mark.parametrize("name", REPEATABLE)
+def test_a_pipeline_that_repeats_itself_is_left_alone(name: str) -> None:
+    assert pipelines.unrepeatable(REPEATABLE[name]()) == []
+
+
+@pytest.mark.parametrize("cause", UNREPEATABLE)
+def test_what_makes_a_pipeline_another_one_each_time_is_said(cause: str) -> None:
+    tf.random.set_seed(None)
+    assert pipelines.unrepeatable(UNREPEATABLE[cause]()) == [cause]
+
+
+def test_with_a_global_seed_each_stage_has_one() -> None:
+    tf.random.set_seed(4)
+    try:
+        assert not any(pipelines.unrepeatable(UNREPEATABLE[cause]()) for cause in list(UNREPEATABLE)[:3])
+    finally:
+        tf.random.set_seed(None)

@@ -14,7 +14,7 @@ import tensorflow as tf
 import keras_estimator as ke
 from keras_estimator.engines.engine import Position, engine_for
 from keras_estimator.inputs import as_source
-from keras_estimator.reading import Reader
+from keras_estimator.reading import Reader, is_record
 
 X = np.arange(20, dtype="float32").reshape(10, 2)
 
@@ -138,3 +138,49 @@ def test_another_pipeline_is_read_from_its_beginning_and_it_is_said(tmp_path: Pa
     first, second = (lambda: pipeline(range(20))), (lambda: pipeline(range(50, 70)))
     assert trained_on(tmp_path, first, second, second) == [0, 1, 2, 50, 51, 52, 53, 54, 55]
     assert caplog.text.count("not those of the run so far") == 1
+
+
+def test_data_that_nobody_can_read_again_are_told(reader: Reader) -> None:
+    tf.random.set_seed(None)
+    data = tf.data.Dataset.from_tensor_slices((X, X[:, :1])).shuffle(10).batch(2)
+    with pytest.warns(ke.EstimatorWarning, match=r"come otherwise .*\(shuffle without a seed\)"):  # noqa: SIM117 - the warning is what is raised there
+        with reader.open(as_source(data, mode="train", seed=0, has_steps=True), {}):
+            pass
+
+
+def test_the_random_numbers_of_a_call_are_kept_until_it_is_over(reader: Reader) -> None:
+    with reader.open(source(), {}, {"seed": 4}) as reading:
+        record = reading.record(finished=False)
+        over = reading.record(finished=True)
+    assert reader.draws(record) == {"seed": 4}
+    assert (reader.draws(over), reader.draws({})) == (None, None)
+    assert reader.draws({**over, "draws": {"seed": 5}}) == {"seed": 5}  # the next call has begun
+
+
+def test_data_that_are_read_on_are_those_that_were_opened_first(reader: Reader) -> None:
+    def input_fn() -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices((X, X[:, :1])).batch(2)
+
+    def opened() -> Any:
+        return as_source(input_fn(), mode="train", seed=0, has_steps=True, input_fn=input_fn, again=input_fn)
+
+    with reader.open(opened(), {}, {"seed": 4}) as reading:
+        reading.position = Position(0, 2)
+        record = reading.record(finished=True)
+    assert reader.draws(record) is None  # they are open
+    with reader.open(opened(), record, {"seed": 7}) as reading:
+        assert reading.record(finished=False)["draws"] == {"seed": 4}
+    reader.forget()
+    assert reader.draws(record) == {"seed": 4}
+
+
+RECORD = {"passes": 1, "batches": 2, "first_pass": 0, "identity": "a", "finished": True}
+
+
+def test_a_record_is_known_from_what_somebody_has_made_up() -> None:
+    assert is_record({})
+    assert is_record(RECORD)
+    assert not any(map(is_record, (None, [], [1], 3, {"passes": 1})))
+    for name in ("passes", "batches", "first_pass"):
+        assert not any(is_record({**RECORD, name: value}) for value in (-1, "1", None, 1.0, True, [1]))
+    assert not is_record({**RECORD, "finished": None})

@@ -40,6 +40,8 @@ def test_what_was_written_is_read(tmp_path: Path):
         json.dumps({**GOOD, "kept_steps": ["3"]}),
         json.dumps({**GOOD, "kept_steps": None}),
         json.dumps({**GOOD, "memory": []}),
+        json.dumps({**GOOD, "kept_steps": {}}),
+        json.dumps({**GOOD, "evaluations": [{"step": 3, "state": "a", "metrics": [1]}]}),
         json.dumps({**GOOD, "evaluations": [{"step": 3, "state": 4, "metrics": {}}]}),
         json.dumps({**GOOD, "evaluations": [{"step": 3, "state": "a", "metrics": {"loss": "low"}}]}),
         json.dumps({**GOOD, "evaluations": [{"step": 3}]}),

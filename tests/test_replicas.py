@@ -65,8 +65,9 @@ def test_who_asks_for_another_sum_than_the_others_is_an_error():
         if place < 2:
             replica.sum([tf.zeros(())])
 
-    with pytest.raises(ModelError, match="do not compute the same"):
+    with pytest.raises(ModelError, match="do not compute the same") as caught:
         Replicas(THREE, None).run(step)
+    assert caught.value.rule == "KE410"
 
 
 def test_a_sum_inside_of_a_function_is_an_error_that_names_the_way_out():

@@ -11,12 +11,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import failing_disk
 import numpy as np
 import pytest
+from failing_disk import needs_a_compiler
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from keras_estimator.errors import EstimatorWarning
 from keras_estimator.hooks.hook import Cadence, Run
-from keras_estimator.hooks.reporting import MetricsLogger, StepCounter, SummaryWriter, shown_rate, write_scalars
+from keras_estimator.hooks.reporting import (
+    MetricsLogger,
+    StepCounter,
+    SummaryWriter,
+    mark_start,
+    read_scalars,
+    shown_rate,
+    write_scalars,
+)
 
 
 def run_from(step: int, learning_rate: float | None = None) -> Run:
@@ -118,6 +129,44 @@ def test_a_folder_that_was_removed_is_made_again(tmp_path: Path):
     shutil.rmtree(folder)
     write_scalars(folder, 2, {"loss": 2.0})
     assert points(folder, "loss") == [(2, 2.0)]
+
+
+def test_a_curve_goes_on_also_if_the_clock_was_set_back(tmp_path: Path):
+    write_scalars(tmp_path, 10, {"loss": 1.0})
+    write_scalars(tmp_path, 20, {"loss": 2.0})
+    (file,) = tmp_path.iterdir()
+    file.rename(tmp_path / "events.out.tfevents.8000000000.000000000.host.1")  # as a run names it whose clock is ahead
+    mark_start(tmp_path, 10)
+    write_scalars(tmp_path, 20, {"loss": 3.0})
+    assert points(tmp_path, "loss") == [(10, 1.0), (20, 3.0)]
+    assert read_scalars(tmp_path) == {10: {"loss": 1.0}, 20: {"loss": 3.0}}
+
+
+def test_a_disk_that_takes_no_point_is_a_warning(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.warns(EstimatorWarning, match="step 5 is not written to .*file/train.*Error.*room"):
+        write_scalars(tmp_path / "file" / "train", 5, {"loss": 1.0})
+
+
+CUT_OFF = """
+import sys
+from failing_disk import HALFWAY, strike
+from keras_estimator.hooks.reporting import write_scalars
+
+write_scalars(sys.argv[1], 1, {"loss": 1.0})
+with strike("write */events*", error=28, moment=HALFWAY):
+    write_scalars(sys.argv[1], 2, {"loss": 2.0})
+write_scalars(sys.argv[1], 3, {"loss": 3.0})
+"""
+
+
+@needs_a_compiler
+def test_what_is_written_after_a_point_that_was_cut_off_is_read(tmp_path: Path):
+    (tmp_path / "library").mkdir()
+    fails = failing_disk.environment(tmp_path / "library")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), **fails}
+    subprocess.run([sys.executable, "-c", CUT_OFF, tmp_path / "run"], check=True, env=environment)
+    assert list(read_scalars(tmp_path / "run")) == [1, 3]
 
 
 def test_a_relative_folder_is_where_it_was_when_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -49,6 +49,11 @@ def test_a_value_that_keras_does_not_save_is_a_difference():
     assert "counts/counter" in str(found)
 
 
+def test_random_numbers_go_on_where_they_were():
+    _, found = routes(keras.layers.Dense(2), keras.layers.Dropout(0.5))
+    assert found["save"].is_lossless, str(found["save"])
+
+
 def test_what_cannot_be_loaded_is_a_failure():
     _, found = routes(NoKwargs())
     assert found["save"].failure is not None

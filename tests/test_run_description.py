@@ -117,7 +117,7 @@ def test_a_bad_file_is_said_and_not_used(text: str, tmp_path: Path):
 
 def test_what_is_no_plain_file_is_not_opened(tmp_path: Path):
     os.mkfifo(tmp_path / FILE)
-    assert read_description(tmp_path).problem == "it is not a plain file"
+    assert read_description(tmp_path).problem == "it cannot be read: it is not a plain file"
 
 
 def test_the_config_may_be_any_dataclass(tmp_path: Path, model: keras.Model):

@@ -46,8 +46,9 @@ def test_a_subclassed_model_takes_what_it_was_built_with() -> None:
 def test_a_batch_says_it_for_a_model_that_was_never_called() -> None:
     batch = {"a": np.ones((2, 3), "float32"), "b": np.ones((2, 3))}, np.ones(2)
     assert features_of(Adds(), batch)["b"] == tf.TensorSpec([None, 3], tf.float64)
-    with pytest.raises(BlueprintError, match="never called"):
+    with pytest.raises(BlueprintError, match="never called") as refused:
         features_of(Adds(), None)
+    assert refused.value.rule == "KE502"
 
 
 def test_a_stated_size_of_batches_is_kept() -> None:

@@ -39,10 +39,12 @@ class Listener:
 def run(tmp_path: Path) -> Run:
     checkpoints = Checkpoints(tmp_path)
 
-    def save() -> Path:
+    def save(*, waits: bool = True) -> Path:
         run.saved_step = run.step
+        run.model = waits
         return checkpoints.write(run.step, {"step": np.int64(run.step)}, {})
 
+    # Whether the last save was waited for stands in the place of the model.
     run = Run(model=None, model_dir=tmp_path, step=0, first_step=0, last_step=None, save=save)
     return run
 
@@ -59,8 +61,10 @@ def test_it_saves_before_the_first_step_when_due_and_after_the_last(run: Run):
     saver = CheckpointSaver(every_steps=10)
     assert saver.cadence == Cadence(every_steps=10)
     saver.begin(run)
+    assert run.model is True  # a disk that takes none is heard of before the first step
     step_to(run, 10)
     saver.after_steps(run)
+    assert run.model is False  # the training goes on
     step_to(run, 13)
     saver.end(run)
     assert saved(run) == [0, 10, 13]
@@ -100,6 +104,7 @@ def test_listeners_hear_of_every_checkpoint_in_order(run: Run):
     saver.end(run)
     saves = [(moment, None, step) for step in (0, 5) for moment in ("before", "after")]
     assert first.told == second.told == ["begin", *saves, ("end", None, 5)]
+    assert run.model is True  # a listener may look at the checkpoint
     assert run.stop_reason is None
 
 

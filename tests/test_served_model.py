@@ -128,6 +128,7 @@ def test_python_in_a_step_is_refused():
     with pytest.raises(ke.ModelError, match="calls Python in each step") as caught:
         ours.trace(train_step(None), SPEC)
     assert "EagerPyFunc" in caught.value.found
+    assert caught.value.rule == "KE213"
 
 
 def test_batches_of_one_form_are_sent_as_one():

@@ -73,3 +73,11 @@ def test_a_wrong_setting_is_an_error(tmp_path: Path, table: str):
     with pytest.raises(ConfigError) as caught:
         read_settings(project(tmp_path, f"[tool.keras-estimator.doctor]\n{table}\n"))
     assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 10_000, "tool = 3", "[tool]\nkeras-estimator = 3", "a = " + "9" * 10_000]
+)
+def test_a_file_that_cannot_be_read_is_an_error(text: str, tmp_path: Path):
+    with pytest.raises(ConfigError, match="cannot be used"):
+        read_settings(project(tmp_path, text))

@@ -34,6 +34,12 @@ def test_inputs_are_named_by_keras_input_and_numbered_where_it_has_no_name():
     }
 
 
+def test_a_model_that_was_never_called_has_no_features():
+    with pytest.raises(ExportError, match="nothing says what") as caught:
+        signatures.feature_spec(Subclassed(), None)
+    assert caught.value.rule == "KE502"
+
+
 @pytest.mark.parametrize(
     ("spec", "names"),
     [

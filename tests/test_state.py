@@ -46,6 +46,8 @@ def test_a_raw_trainable_variable_is_reported_with_its_line_and_trained_like_a_w
     with pytest.warns(ke.EstimatorWarning, match=r"test_state.py:\d+") as caught:
         ours = ke.model_to_estimator(model(raw), model_dir=tmp_path / "raw", config=QUIET).train((X, Y), steps=20)
     assert "scale/factor" in str(caught[0].message)
+    assert str(caught[0].message).endswith("(KE301: keras-estimator explain KE301)")
+    assert caught[0].filename == __file__  # the line that called train
     ke.model_to_estimator(model(known), model_dir=tmp_path / "known", config=QUIET).train((X, Y), steps=20)
     assert float(raw.factor) != 1.5
     assert float(raw.factor) == pytest.approx(float(known.factor), rel=1e-6)
@@ -53,6 +55,24 @@ def test_a_raw_trainable_variable_is_reported_with_its_line_and_trained_like_a_w
         warnings.simplefilter("error")  # it is said once
         ours.train((X, Y), steps=1)
         ke.model_to_estimator(ours.model, model_dir=tmp_path / "again", config=QUIET).train((X, Y), steps=1)
+
+
+def test_raw_variables_are_reported_by_who_holds_them() -> None:
+    free = tf.Variable(1.5)
+
+    class Many(L.Layer):
+        def __init__(self):
+            super().__init__()
+            self.one, self.several = tf.Variable(1.5), [tf.Variable(1.5)]
+            self.function = lambda x: x * free
+
+        def call(self, x):
+            return self.function(x * self.one * self.several[0])
+
+    with pytest.warns(ke.EstimatorWarning, match="raw trainable") as caught:
+        assert len(ModelState(model(Many())).adopt_idle()) == 3
+    said = {each.message.rule: str(each.message).count(" made at test_state.py:") for each in caught}
+    assert said == {"KE301": 1, "KE302": 1, "KE304": 1}
 
 
 def test_idle_variables_of_frozen_layers_and_untrainable_ones_are_left_alone(tmp_path: Path) -> None:
@@ -112,8 +132,9 @@ def test_a_variable_that_nothing_leads_to_is_saved_and_said() -> None:
     given = model()
     state = ModelState(given)
     graph = tf.function(opaque).get_concrete_function(tf.TensorSpec((), tf.float32)).graph
-    with pytest.warns(ke.EstimatorWarning, match="no attribute"):
+    with pytest.warns(ke.EstimatorWarning, match="no attribute") as caught:
         state.note_captured(graph.variables)
+    assert (caught[0].message.rule, caught[0].filename) == ("KE304", __file__)
     assert state.read()["unreached/0_hidden"] == 2.0
 
 
@@ -204,3 +225,15 @@ def test_averaged_weights_predict_and_the_trained_ones_train_on(tmp_path: Path) 
     np.testing.assert_array_equal(fresh.predictor()(X), parts.predictor()(X))
     parts.train((X, Y), max_steps=9)
     np.testing.assert_array_equal(parts.predictor()(X), whole.predictor()(X))
+
+
+def test_every_difference_to_a_checkpoint_is_listed_with_the_way_out() -> None:
+    given = keras.Sequential([L.Input((3,)), *(L.Dense(3) for _ in range(5))])
+    state = ModelState(given)
+    with pytest.raises(ke.CheckpointMismatchError) as caught:
+        state.write({"dense/kernel": np.zeros((2, 2))}, source="runs/a/checkpoints/step-3")
+    lines = caught.value.found.splitlines()
+    assert lines[0] == "not in the checkpoint:"
+    assert lines[1:10] == [f"  {path}" for path in state.variables() if path != "dense/kernel"]
+    assert lines[10:] == ["other shape or dtype: dense/kernel: (2, 2) float64 for (3, 3) float32"]
+    assert "warm_start_from='runs/a/checkpoints/step-3'" in caught.value.fix

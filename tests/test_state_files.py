@@ -21,7 +21,7 @@ from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load_file, save_file
 
 from keras_estimator.errors import CheckpointError, CorruptCheckpointError
-from keras_estimator.state_files import RUN_FILE, STATE_FILE, read_files, read_record, write_files
+from keras_estimator.state_files import RUN_FILE, STATE_FILE, amend_record, read_files, read_record, write_files
 
 ML_TYPES = ["bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "int4", "uint4"]
 TYPES = [np.dtype(code) for code in "? i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 c8 c16 >i4 >f8 >c8".split()]
@@ -276,7 +276,7 @@ def test_only_plain_files_are_opened(tmp_path: Path, name: str):
         replace()
         with pytest.raises(CorruptCheckpointError) as caught:
             read_files(file.parent)
-        assert caught.value.found == f"{name} is not a plain file"
+        assert caught.value.found == f"{name} cannot be read: it is not a plain file"
         file.rmdir() if file.is_dir() else file.unlink()
     with pytest.raises(CorruptCheckpointError, match="cannot be trusted"):
         read_files(file.parent)
@@ -296,3 +296,12 @@ def test_reading_opens_the_two_files_and_runs_nothing(tmp_path: Path):
     read_files(folder)
     is_watching = False
     assert events == [("open", str(folder / RUN_FILE)), ("open", str(folder / STATE_FILE))]
+
+
+def test_a_record_that_nobody_would_read_again_is_not_written(tmp_path: Path):
+    write(tmp_path, {"a": np.zeros(1)})
+    before = (tmp_path / RUN_FILE).read_bytes()
+    with pytest.raises(CheckpointError, match="too long") as caught:
+        amend_record(tmp_path, {"short": 1, "hooks": "x" * 65 * 2**20})
+    assert "('hooks', " in caught.value.found
+    assert (tmp_path / RUN_FILE).read_bytes() == before

@@ -8,7 +8,8 @@ import textwrap
 import pytest
 
 from keras_estimator.doctor.source import Source
-from keras_estimator.doctor.sure_tensors import own_attribute, sure_tensors
+from keras_estimator.doctor.sure_tensors import sure_tensors
+from keras_estimator.doctor.tensors import own_attribute
 
 HEAD = "import keras\nimport numpy as np\nimport tensorflow as tf\nfrom keras import ops\n"
 

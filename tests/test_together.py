@@ -191,7 +191,8 @@ def shuffled():
 CASES = {
     "counts": (lambda: dense(Counting()), ke.Arrays(X, Y, batch_size=21, epochs=None)),
     "data": (dense, (X + (not IS_CHIEF), Y)),
-    "order": (dense, shuffled),
+    "order": (dense, shuffled()),
+    "seed": (dense, shuffled),
     "weights": (assigning, DATA),
     "model": (lambda: dense(units=4 if IS_CHIEF else 5), DATA),
 }
@@ -201,7 +202,7 @@ for name, (make, data) in CASES.items():
         ours.train(data, max_steps=5)
         print(name, "trained", flush=True)
     except ke.WorkersDifferError as error:
-        print(name, "::", error.problem, "::", error.found, "::", error.fix, flush=True)
+        print(name, error.rule or "-", "::", error.problem, "::", error.found, "::", error.fix, flush=True)
         if name == "model":
             raise
 """
@@ -227,13 +228,16 @@ def about(name: str, case: str, done: subprocess.CompletedProcess[str]) -> str:
 def test_what_differs_is_named_before_the_first_step(differing: subprocess.CompletedProcess[str], name: str):
     assert "WorkersDifferError" in said_by(name, differing.stderr)
     assert "other than chief is at worker 0: the variables of the model" in about(name, "model", differing)
+    assert about(name, "model", differing).startswith("model KE410 ::")
     assert "other than chief is at worker 0: the data" in about(name, "data", differing)
+    assert about(name, "data", differing).startswith("data - ::")
 
 
 def test_batches_that_are_drawn_in_another_order_are_noticed(differing: subprocess.CompletedProcess[str]):
     said = about("chief", "order", differing)
     assert "the processes read other batches from the same data" in said
     assert "dataset.shuffle(1000, seed=1)" in said
+    assert about("chief", "seed", differing) == "seed trained"  # in an input_fn, all processes are given the same one
 
 
 def test_weights_that_become_different_are_an_error(differing: subprocess.CompletedProcess[str]):
@@ -246,3 +250,4 @@ def test_counts_that_differ_are_said(differing: subprocess.CompletedProcess[str]
     assert about("chief", "counts", differing) == "counts trained"
     assert 'the steps run with plan="graph"' in differing.stderr
     assert "counting/rows have other values in other replicas" in differing.stderr.replace("some of ", "")
+    assert "(KE403: keras-estimator explain KE403)" in differing.stderr

@@ -71,6 +71,7 @@ def test_a_python_callback_is_refused_with_its_line(call: object):
     with pytest.raises(ExportError, match="calls back into Python") as caught:
         traced_graph.refuse_callbacks(graph_of(call))
     assert caught.value.found.startswith("test_traced_graph.py:")
+    assert caught.value.rule == "KE501"
 
 
 def test_a_graph_without_callbacks_passes():

@@ -40,8 +40,23 @@ def test_it_survives_as_json() -> None:
     assert arrived.state == trial.state
     assert arrived.fingerprint == trial.fingerprint
     assert list(arrived.answers["batch 0, output 0"]) == [b"a", b"b"]
-    np.testing.assert_array_equal(arrived.answers["batch 0, output 1"], trial.answers["batch 0, output 1"])
+    for name, answer in trial.answers.items():
+        assert arrived.answers[name].dtype == answer.dtype  # of texts, too: it is compared with what never was JSON
+        np.testing.assert_array_equal(arrived.answers[name], answer)
     assert "not compiled" in trial.not_tried["train step"]
+
+
+def test_each_part_of_an_answer_has_a_name() -> None:
+    x = keras.Input((3,))
+    trial = try_out(
+        keras.Model(x, {"whole": x, "parts": {"one": x + 1, "two": [x + 2]}}), inputs(np.ones((2, 3)), None)
+    )
+    found = {name: answer[0, 0] for name, answer in trial.answers.items() if name.startswith("batch 0")}
+    assert found == {
+        "batch 0, output `whole`": 1,
+        "batch 0, output `parts/one`": 2,
+        "batch 0, output `parts/two/0`": 3,
+    }
 
 
 def test_what_cannot_be_tried_is_said() -> None:

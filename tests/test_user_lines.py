@@ -12,6 +12,7 @@ import keras
 import pytest
 import tensorflow as tf
 
+from keras_estimator.errors import EstimatorWarning
 from keras_estimator.model.user_lines import UserLine, in_one_line, instruction_of, line_of, running_frame, running_line
 
 HERE = Path(__file__).name
@@ -31,6 +32,17 @@ def test_the_running_line_is_found_under_keras():
     keras.Sequential([keras.Input((2,)), keras.layers.Lambda(note)])
     assert str(seen[0]) == line(note)
     assert seen[0].text == "seen.append(running_line())"
+
+
+def test_a_warning_is_about_the_line_and_not_about_who_noticed():
+    def odd() -> UserLine:
+        return running_line()
+
+    noticed = odd()
+    with pytest.warns(EstimatorWarning, match="it is odd") as caught:
+        noticed.warn(EstimatorWarning("it is odd", rule="KE301"))
+    assert f"{Path(caught[0].filename).name}:{caught[0].lineno}" == line(odd)
+    assert caught[0].message.rule == "KE301"
 
 
 def test_frames_of_the_standard_library_are_not_the_users():

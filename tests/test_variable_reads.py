@@ -142,6 +142,7 @@ def test_a_line_is_reported_once_with_its_repair():
     number = Owner.call.__code__.co_firstlineno + 1
     assert (Path(warning.filename).name, warning.lineno) == (HERE, number)
     assert issubclass(warning.category, EstimatorWarning)
+    assert warning.message.rule == "KE303"
     assert f"{HERE}:{number}: the int32 variable `steps` meets float32 in `return x + self.steps`" in str(
         warning.message
     )

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from keras_estimator.errors import ExportError as ExportError
     from keras_estimator.errors import FixError as FixError
     from keras_estimator.errors import InputError as InputError
+    from keras_estimator.errors import ModelDirInUseError as ModelDirInUseError
     from keras_estimator.errors import ModelError as ModelError
     from keras_estimator.errors import NoCheckpointError as NoCheckpointError
     from keras_estimator.errors import NonFiniteLossError as NonFiniteLossError
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from keras_estimator.hooks.hook import Evaluation as Evaluation
     from keras_estimator.hooks.hook import Hook as Hook
     from keras_estimator.hooks.hook import Run as Run
+    from keras_estimator.hooks.keeping import KeepBest as KeepBest
     from keras_estimator.hooks.progress import ProgressBar as ProgressBar
     from keras_estimator.hooks.reporting import MetricsLogger as MetricsLogger
     from keras_estimator.hooks.reporting import StepCounter as StepCounter
@@ -73,6 +75,8 @@ if TYPE_CHECKING:
     from keras_estimator.specs import EvalSpec as EvalSpec
     from keras_estimator.specs import TrainSpec as TrainSpec
     from keras_estimator.training import train_and_evaluate as train_and_evaluate
+    from keras_estimator.warm_start import VocabInfo as VocabInfo
+    from keras_estimator.warm_start import WarmStartSettings as WarmStartSettings
 
 __version__ = "0.1.0"
 
@@ -100,6 +104,7 @@ _NAMES_BY_MODULE = {
         "ExportError",
         "FixError",
         "InputError",
+        "ModelDirInUseError",
         "ModelError",
         "NoCheckpointError",
         "NonFiniteLossError",
@@ -120,6 +125,7 @@ _NAMES_BY_MODULE = {
     ),
     "hooks.evaluation": ("EvaluationHook",),
     "hooks.hook": ("Cadence", "Evaluation", "Hook", "Run"),
+    "hooks.keeping": ("KeepBest",),
     "hooks.progress": ("ProgressBar",),
     "hooks.reporting": ("MetricsLogger", "StepCounter", "SummaryWriter"),
     "hooks.saving": ("CheckpointSaver",),
@@ -130,6 +136,7 @@ _NAMES_BY_MODULE = {
     "run_config": ("ModeKeys", "RunConfig"),
     "specs": ("EvalSpec", "TrainSpec"),
     "training": ("train_and_evaluate",),
+    "warm_start": ("VocabInfo", "WarmStartSettings"),
 }
 _HOMES = {name: f"{__name__}.{module}" for module, names in _NAMES_BY_MODULE.items() for name in names}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_estimator.errors import ConfigError, NoCheckpointError
-from keras_estimator.run_config import RunConfig
+from keras_estimator.run_config import ModeKeys, RunConfig
 
 _FOR_METRICS = ("features", "labels", "predictions", "sample_weight", "config")
 _LOG = logging.getLogger("keras_estimator")
@@ -77,6 +77,36 @@ def check_steps(steps: int | None, max_steps: int | None) -> None:
                 expected=f"{name} > 0, or None",
                 fix=f"pass {name}=None to go on until the data end",
             )
+
+
+def check_no_hooks(hooks: Collection[Any] | None) -> None:
+    """Check that `predict` was given no hooks.
+
+    Raises:
+        ConfigError: it was.
+    """
+    if hooks:
+        raise ConfigError(
+            "predict has no moments for hooks",
+            found=f"hooks={[type(hook).__name__ for hook in hooks]}",
+            expected="hooks=None",
+            fix="do it between the predictions: for p in estimator.predict(data): ...",
+        )
+
+
+def check_exported_mode(mode: str) -> None:
+    """Check what of a model is to be exported.
+
+    Raises:
+        ConfigError: it is not the predicting model.
+    """
+    if mode != ModeKeys.PREDICT:
+        raise ConfigError(
+            "only the predicting model is exported",
+            found=f"experimental_mode={mode!r}",
+            expected=f"{ModeKeys.PREDICT.value!r}",
+            fix="leave experimental_mode out; to train elsewhere, share the checkpoints",
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

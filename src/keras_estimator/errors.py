@@ -12,6 +12,7 @@
     │   ├── NoCheckpointError (FileNotFoundError)   there is none
     │   ├── CorruptCheckpointError          there is one, but its bytes are not what was written
     │   └── CheckpointMismatchError         it belongs to another model
+    ├── ModelDirInUseError (RuntimeError)   another process trains in the model_dir
     ├── ExportError (RuntimeError)          a model cannot be exported, or serves other numbers
     ├── BlueprintError (ValueError)         a model holds what no copy of it can have
     ├── FixError (RuntimeError)             a fix of the doctor cannot be applied, or makes it another model
@@ -19,7 +20,8 @@
     └── WorkerLostError (RuntimeError)      one of them has ended, does not answer, or never came
 
 Every message has the same four parts: the problem in one line that is true without context,
-what was found, what was expected, and a fix: a call or a command to paste.
+what was found, what was expected, and a fix: a call or a command to paste. A fifth names the rule of the doctor
+whose page tells more, if there is one.
 """
 
 from __future__ import annotations
@@ -39,33 +41,40 @@ class EstimatorError(Exception):
         found: What was found.
         expected: What was expected instead.
         fix: The call or command that mends it.
+        rule: The code of the rule of the doctor that is about this, such as "KE201"; empty if none is.
         exit_status: What a process of a cluster ends with if nobody catches the error.
     """
 
     exit_status: ClassVar[int] = 1  # as for any error in Python
 
-    def __init__(self, problem: str, *, found: str, expected: str, fix: str) -> None:
+    def __init__(self, problem: str, *, found: str, expected: str, fix: str, rule: str = "") -> None:
         super().__init__(problem)
         self.problem = problem
         self.found = found
         self.expected = expected
         self.fix = fix
+        self.rule = rule
 
     def __str__(self) -> str:
-        parts = (("found:", self.found), ("expected:", self.expected), ("fix:", self.fix))
+        page = _page_of(self.rule) if self.rule else ""
+        parts = (("found:", self.found), ("expected:", self.expected), ("fix:", self.fix), ("rule:", page))
         indent = "\n" + " " * 12
-        lines = [f"  {label:<9} {text.replace(chr(10), indent)}" for label, text in parts]
+        lines = [f"  {label:<9} {text.replace(chr(10), indent)}" for label, text in parts if text]
         return "\n".join([self.problem, *lines])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors cross process borders; keyword-only arguments do not survive the default.
-        parts = (self.problem, self.found, self.expected, self.fix)
+        parts = (self.problem, self.found, self.expected, self.fix, self.rule)
         return _rebuild, (type(self), parts), {"__notes__": getattr(self, "__notes__", [])}
 
 
-def _rebuild(cls: type[EstimatorError], parts: tuple[str, str, str, str]) -> EstimatorError:
-    problem, found, expected, fix = parts
-    return cls(problem, found=found, expected=expected, fix=fix)
+def _rebuild(cls: type[EstimatorError], parts: tuple[str, str, str, str, str]) -> EstimatorError:
+    problem, found, expected, fix, rule = parts
+    return cls(problem, found=found, expected=expected, fix=fix, rule=rule)
+
+
+def _page_of(rule: str) -> str:
+    return f"{rule}: keras-estimator explain {rule}"
 
 
 class ConfigError(EstimatorError, ValueError):
@@ -89,7 +98,13 @@ class EmptyInputError(InputError):
 
 
 class NumpyCallError(EstimatorError, TypeError):
-    """A NumPy function met a symbolic tensor and cannot run on it."""
+    """A NumPy function met a symbolic tensor and cannot run on it.
+
+    Keras makes another one of it, whose problem is the whole text of the first and which has no other parts.
+    """
+
+    def __init__(self, problem: str, *, found: str = "", expected: str = "", fix: str = "", rule: str = "") -> None:
+        super().__init__(problem, found=found, expected=expected, fix=fix, rule=rule)
 
 
 class NonFiniteLossError(EstimatorError, ArithmeticError):
@@ -112,6 +127,10 @@ class CorruptCheckpointError(CheckpointError):
 
 class CheckpointMismatchError(CheckpointError):
     """The checkpoint holds the state of another model."""
+
+
+class ModelDirInUseError(EstimatorError, RuntimeError):
+    """Another process, or another thread, trains in the model_dir."""
 
 
 class ExportError(EstimatorError, RuntimeError):
@@ -142,7 +161,19 @@ class WorkerLostError(EstimatorError, RuntimeError):
 
 
 class EstimatorWarning(UserWarning):
-    """Something was ignored, added or approximated; the text names the line and the way out."""
+    """Something was ignored, added or approximated; the text names the line and the way out.
+
+    Attributes:
+        rule: The code of the rule of the doctor that is about this, such as "KE301"; empty if none is.
+    """
+
+    def __init__(self, text: str, *, rule: str = "") -> None:
+        super().__init__(text)
+        self.rule = rule
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text} ({_page_of(self.rule)})" if self.rule else text
 
 
 def end_with_own_status() -> None:

@@ -14,13 +14,17 @@ import numpy as np
 from keras_estimator import loop
 from keras_estimator.arguments import (
     MetricFunction,
+    check_exported_mode,
     check_names_differ,
+    check_no_hooks,
     check_steps,
     checked_params,
     metric_function,
     renamed,
     with_model_dir,
 )
+from keras_estimator.doctor.advice import advised
+from keras_estimator.engines.draws import drawing
 from keras_estimator.engines.engine import Position, engine_for, has_served
 from keras_estimator.errors import ConfigError
 from keras_estimator.hooks.defaults import evaluation_hooks, training_hooks
@@ -49,6 +53,7 @@ class Estimator:
         metric_names_map: Name of every metric to the name it has in the results of `evaluate`.
         export_outputs: Output name to the kind of signature that `export_saved_model` adds for it.
         params: Hyper-parameters by name; they are copied.
+        warm_start_from: As in `model_to_estimator`.
 
     Attributes:
         writes: Whether this process writes to `model_dir`: of the processes of a cluster, the chief does.
@@ -67,11 +72,13 @@ class Estimator:
         metric_names_map: Mapping[str, str] | None = None,
         export_outputs: Mapping[str, Any] | None = None,
         params: Mapping[str, Any] | None = None,
+        warm_start_from: Any = None,
     ) -> None:
         self._params = checked_params(params)
         self._config = with_model_dir(config or RunConfig(), model_dir)
-        self._engine = engine_for(model, self._config)
-        self._resident = Resident(self._engine, self._config)
+        with advised():
+            self._engine = engine_for(model, self._config)
+        self._resident = Resident(self._engine, self._config, warm_start_from)
         self.writes = self._resident.writes
         self._is_described = False
         self._metric_functions: tuple[MetricFunction, ...] = ()
@@ -140,31 +147,39 @@ class Estimator:
             EmptyInputError: the data have no batch.
             NonFiniteLossError: the loss became NaN or infinite.
             CheckpointMismatchError: `model_dir` holds another model.
+            ModelDirInUseError: another process trains in `model_dir`.
             WorkerLostError, WorkersDifferError: another process of the cluster is gone, or has another model.
         """
         check_steps(steps, max_steps)
         if has_served(self._config):
             return self
+        with self._resident.alone():
+            resident = self._resident
+            resident.bring_in(trains=True)
+            if max_steps is not None and resident.step >= max_steps and resident.nothing_left(hooks or ()):
+                _LOG.info("nothing to train: step %d is reached, max_steps is %d", resident.step, max_steps)
+                return self
+            last_step = max_steps if steps is None else resident.step + steps
+            chosen = training_hooks(self._config, hooks or (), saving_listeners or (), callbacks or ())
+            run = self._trained(input_fn, None if last_step is None else int(last_step), chosen, class_weight)
+        loop.leave(run)
+        return self
+
+    def _trained(self, input_fn: Any, last_step: int | None, hooks: Sequence[Hook], class_weight: Any) -> Run:
         resident = self._resident
-        resident.bring_in()
-        if max_steps is not None and resident.step >= max_steps and resident.nothing_left(hooks or ()):
-            _LOG.info("nothing to train: step %d is reached, max_steps is %d", resident.step, max_steps)
-            return self
-        last_step = max_steps if steps is None else resident.step + steps
-        source = self._source(input_fn, ModeKeys.TRAIN, has_steps=last_step is not None)
         record = resident.data_record if self._config.data_position == "continue" else {}
-        with self._engine.joined(), resident.reader.open(source, record) as reading:
+        with drawing(resident.reader.draws(record), seed=(self._config.tf_random_seed or 0) + resident.step) as draws:
+            source = self._source(input_fn, ModeKeys.TRAIN, has_steps=last_step is not None)
+        with advised(), self._engine.joined(), resident.reader.open(source, record, draws) as reading:
             self._engine.prepare(reading.feed, ModeKeys.TRAIN, class_weight)
             self._engine.begin_together(resident.step, f"{reading.identity} {reading.position}")
             self._describe()
-            chosen = training_hooks(self._config, hooks or (), saving_listeners or (), callbacks or ())
-            run = self._new_run(reading, None if last_step is None else int(last_step), chosen)
-            with resident.training(run, reading, chosen):
+            run = self._new_run(reading, last_step, hooks)
+            with loop.stops_on_signals(run), resident.training(run, reading, hooks):  # its last save, too
                 report_steps = self._config.log_step_count_steps or 100
-                loop.train(self._engine, reading, run, chosen, report_steps=report_steps)
+                loop.train(self._engine, reading, run, hooks, report_steps=report_steps)
             _LOG.info("trained to step %d: %s", run.step, run.stop_reason or "the last step is reached")
-        loop.leave(run)
-        return self
+        return run
 
     def _describe(self) -> None:
         """Write what this run is, once: the model has its shapes now."""
@@ -187,7 +202,7 @@ class Estimator:
             first_step=step,
             last_step=last_step,
             asked_step=last_step,
-            save=lambda: self._resident.save(run, reading, hooks),
+            save=lambda *, waits=True: self._resident.save(run, reading, hooks, waits=waits),
             saved_step=step if self._resident.is_saved else None,
             epoch=reading.position.passes,
             batch=reading.position.batches,
@@ -231,9 +246,9 @@ class Estimator:
         step = self._resident.step if restored is None else restored.step
         source = self._source(input_fn, ModeKeys.EVAL, has_steps=steps is not None)
         folder = Path(self.eval_dir(name))
-        run = Run(self.model, folder, 0, 0, steps, save=lambda: folder)
+        run = Run(self.model, folder, 0, 0, steps, save=lambda **_: folder)
         feed = self._engine.open(source, whole=any("features" in each.wanted for each in self._metric_functions))
-        with contextlib.closing(feed):
+        with advised(), contextlib.closing(feed):
             self._engine.prepare(feed, ModeKeys.EVAL, metric_functions=self._metric_functions)
             with self._resident.at(restored):
                 chosen = evaluation_hooks(self._config, hooks or ())
@@ -273,17 +288,11 @@ class Estimator:
             InputError: the data do not fit the model.
             NoCheckpointError: there is no such checkpoint.
         """
-        if hooks:
-            raise ConfigError(
-                "predict has no moments for hooks",
-                found=f"hooks={[type(hook).__name__ for hook in hooks]}",
-                expected="hooks=None",
-                fix="do it between the predictions: for p in estimator.predict(data): ...",
-            )
+        check_no_hooks(hooks)
         keys = [predict_keys] if isinstance(predict_keys, str) else predict_keys
         restored = self._resident.read(checkpoint_path)
         feed = self._engine.open(self._source(input_fn, ModeKeys.PREDICT, has_steps=False))
-        with contextlib.closing(feed):
+        with advised(), contextlib.closing(feed):
             self._engine.prepare(feed, ModeKeys.PREDICT)
             feed.seek(Position())
             batches = self._engine.predict(feed)
@@ -334,14 +343,8 @@ class Estimator:
             ExportError: the model cannot be exported, or the export serves other numbers.
             NoCheckpointError: there is no such checkpoint.
         """
-        if experimental_mode != ModeKeys.PREDICT:
-            raise ConfigError(
-                "only the predicting model is exported",
-                found=f"experimental_mode={experimental_mode!r}",
-                expected=f"{ModeKeys.PREDICT.value!r}",
-                fix="leave experimental_mode out; to train elsewhere, share the checkpoints",
-            )
-        with self._resident.at(self._resident.read(checkpoint_path)):
+        check_exported_mode(experimental_mode)
+        with advised(), self._resident.at(self._resident.read(checkpoint_path)):
             return self._engine.export(
                 export_dir_base,
                 receiver_fn=serving_input_receiver_fn,

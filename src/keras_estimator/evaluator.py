@@ -15,6 +15,7 @@ from keras_estimator.errors import CorruptCheckpointError, EstimatorWarning, NoC
 from keras_estimator.estimator import Estimator
 from keras_estimator.hooks.evaluation import EvaluationHook
 from keras_estimator.hooks.hook import Run
+from keras_estimator.hooks.hook_states import give_back
 from keras_estimator.hooks.remote_evaluation import Notes
 from keras_estimator.hooks.reporting import mark_start
 from keras_estimator.specs import EvalSpec
@@ -67,7 +68,8 @@ def _ends_training(checkpoints: Checkpoints, newest: Checkpoint, max_steps: int 
     except (CorruptCheckpointError, NoCheckpointError):
         return False
     has_more = max_steps is not None and run.get("asked_step") == newest.step < max_steps
-    is_last = run.get("data", {}).get("finished") or run.get("is_last")
+    data = run.get("data")
+    is_last = (isinstance(data, dict) and data.get("finished")) or run.get("is_last")
     return bool(is_last) and not has_more
 
 
@@ -86,7 +88,7 @@ class _Follower:
         self._folder = Path(estimator.eval_dir(spec.name))
         self._notes = Notes.read(self._folder)
         if self._notes.memory:
-            self.hook.restore(self._notes.memory)
+            give_back(self.hook, type(self.hook).__qualname__, self._notes.memory)
         self._due_at = time.monotonic() + spec.start_delay_secs
         self._is_first_look = True
         self._digests: dict[tuple[Path, int], str | None] = {}  # None: it cannot be trusted

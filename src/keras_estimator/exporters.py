@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_estimator.errors import ConfigError
+from keras_estimator.plain_files import read_plain_file
 
 _LOG = logging.getLogger("keras_estimator")
-_MARK = "evaluation.json"
+_MARK, _MAX_BYTES = "evaluation.json", 2**20
 # Metrics that are known to be better when they are higher; losses and errors are better when lower.
 _HIGHER = ("accuracy", "acc", "auc", "precision", "recall", "f1", "fbeta", "iou", "r2", "similarity", "score")
 _LOWER = ("loss", "error", "mse", "mae", "mape", "msle", "rmse", "crossentropy", "divergence", "perplexity", "hinge")
@@ -269,7 +270,8 @@ class BestExporter(Exporter):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned."""
-        self._best = state.get("best")
+        best = state.get("best")
+        self._best = None if best is None else {**best, "global_step": int(best["global_step"])}
 
     def kept_steps(self) -> set[int]:
         """Return the step of the best model."""
@@ -377,7 +379,7 @@ def _exports(export_path: str) -> list[Path]:
 def _step_of(export: Path) -> int | None:
     """Return the step at which an exporter made an export; None if nothing says that one did."""
     try:
-        step = json.loads((export / "assets.extra" / _MARK).read_text(encoding="utf-8"))["global_step"]
+        step = json.loads(read_plain_file(export / "assets.extra" / _MARK, _MAX_BYTES))["global_step"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     return step if type(step) is int else None

@@ -54,11 +54,10 @@ def train(engine: Engine, reading: Reading, run: Run, hooks: Sequence[Hook], *, 
     Raises:
         EmptyInputError: there is no batch.
         NonFiniteLossError: the loss became NaN or infinite; the model is as after that step.
-        KeyboardInterrupt: Ctrl-C was pressed a second time.
     """
     by_epoch = any(hook.follows_epochs for hook in hooks)
     window = _Window(engine, None if by_epoch else report_steps)
-    with _stops_on_signals(run), contextlib.ExitStack() as closing:
+    with contextlib.ExitStack() as closing:
         for hook in reversed(hooks):
             closing.callback(hook.close)
         for hook in hooks:
@@ -129,7 +128,7 @@ def _agree(engine: Engine, run: Run) -> None:
     if others[0] and run.stop_reason is None:
         run.stop("another process of the cluster has stopped")
     if others[2]:
-        run.save()
+        run.save(waits=False)
 
 
 class _Window:
@@ -227,8 +226,12 @@ def _batches(engine: Engine, feed: Feed, run: Run, hooks: Sequence[Hook], steps:
 
 
 @contextlib.contextmanager
-def _stops_on_signals(run: Run) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the training after the stride under way; a second one ends it at once."""
+def stops_on_signals(run: Run) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the training after the stride under way; a second one ends it at once.
+
+    Raises:
+        KeyboardInterrupt: it is the second one.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

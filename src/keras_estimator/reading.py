@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_estimator.engines.engine import Engine, Feed, Position, Stride
+from keras_estimator.errors import EstimatorWarning
 from keras_estimator.inputs import Source, batches_per_pass, identity
 
 _LOG = logging.getLogger("keras_estimator")
@@ -25,6 +27,7 @@ class Reading:
         first_pass: The pass in which the call began (also one that was killed and goes on).
         identity: A hash by which the same data are known again.
         goes_on: Whether this is what is left of a call that was killed.
+        draws: The states of random numbers when the data were opened (see engines/draws.py).
     """
 
     source: Source
@@ -33,6 +36,7 @@ class Reading:
     first_pass: int
     identity: str = ""
     goes_on: bool = False
+    draws: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def advance(self, stride: Stride) -> None:
         """Note what a stride read."""
@@ -58,7 +62,18 @@ class Reading:
             finished: Whether the call is over, so that the next one begins and does not complete it.
         """
         place = dataclasses.asdict(self.position)
-        return {**place, "first_pass": self.first_pass, "identity": self.identity, "finished": finished}
+        known = {"identity": self.identity, "finished": finished}
+        # The next call reads on, or is given other data, which it says when it begins.
+        draws = dict(self.draws) if self.source.stays_open or not finished else None
+        return {**place, "first_pass": self.first_pass, **known, "draws": draws}
+
+
+def is_record(record: Any) -> bool:
+    """Tell whether this is what `Reading.record` returns, or empty."""
+    if not isinstance(record, dict) or not record:
+        return record == {}
+    counts = [record.get(name) for name in ("passes", "batches", "first_pass")]
+    return all(type(count) is int and count >= 0 for count in counts) and type(record.get("finished")) is bool
 
 
 class Reader:
@@ -75,19 +90,32 @@ class Reader:
         self._engine = engine
         self._held: Reading | None = None
 
+    def draws(self, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the states of random numbers when the data of a record were opened, if they are to be opened again.
+
+        Args:
+            record: As in `open`.
+        """
+        return None if self._held is not None else record.get("draws")
+
     @contextlib.contextmanager
-    def open(self, source: Source, record: Mapping[str, Any]) -> Iterator[Reading]:
+    def open(
+        self, source: Source, record: Mapping[str, Any], draws: Mapping[str, Any] | None = None
+    ) -> Iterator[Reading]:
         """Open `source`.
 
         Args:
             source: The data.
             record: What `Reading.record` returned last; empty: begin at the beginning.
+            draws: The states of random numbers that `source` was made with, if they are known.
         """
         held, self._held = self._held, None
         reading = self._resumed(source, held, record)
         is_open = held is not None and held.feed is reading.feed
         if held is not None and not is_open:
             held.feed.close()
+        _say_if_unrepeatable(reading.feed)
+        reading.draws = held.draws if held is not None and is_open else draws or {}
         try:
             self._seek(reading, is_open=is_open)
             yield reading
@@ -134,3 +162,15 @@ class Reader:
             reading.feed.seek(position)
         if position.batches:
             _LOG.info("%s at batch %d of pass %d of the data", how, position.batches, position.passes)
+
+
+def _say_if_unrepeatable(feed: Feed) -> None:
+    causes = feed.unrepeatable()
+    if causes:
+        warnings.warn(
+            f"the data come otherwise each time the program is started ({', '.join(causes)}): a run that was killed "
+            "cannot go on with the batches that it has not seen. Way out: give a seed, shuffle(..., seed=1); or make "
+            "the pipeline in an input_fn, where it gets one.",
+            EstimatorWarning,
+            stacklevel=2,
+        )

@@ -10,20 +10,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_estimator.arguments import existing
+from keras_estimator.checkpoint_writer import CheckpointWriter
 from keras_estimator.checkpoints import Checkpoint, Checkpoints, Restored
 from keras_estimator.engines.engine import Engine
-from keras_estimator.errors import ConfigError, CorruptCheckpointError
+from keras_estimator.errors import CheckpointError, ConfigError, CorruptCheckpointError
 from keras_estimator.hooks.hook import Hook, Run
 from keras_estimator.hooks.hook_states import HookStates, take_arrays
-from keras_estimator.reading import Reader, Reading
+from keras_estimator.reading import Reader, Reading, is_record
 from keras_estimator.run_config import RunConfig, writes
+from keras_estimator.training_lock import training_in
+from keras_estimator.warm_start import WarmStart, WarmStartSettings
 
 _LOG = logging.getLogger("keras_estimator")
 # Whose training state a model holds: it may be converted more than once.
@@ -36,6 +39,7 @@ class Resident:
     Args:
         engine: Runs the model.
         config: Says where checkpoints are written and how many are kept.
+        warm_start_from: What the model begins with if there is no checkpoint.
 
     Attributes:
         writes: Whether this process writes to the model_dir: not so the workers of a cluster, whose chief does.
@@ -45,12 +49,17 @@ class Resident:
         hook_states: What hooks remember.
     """
 
-    def __init__(self, engine: Engine, config: RunConfig) -> None:
+    def __init__(
+        self, engine: Engine, config: RunConfig, warm_start_from: str | Path | WarmStartSettings | None = None
+    ) -> None:
         self._engine = engine
-        self._checkpoints = Checkpoints(
-            str(config.model_dir), config.keep_checkpoint_max, config.keep_checkpoint_every_n_hours
+        self._writer = CheckpointWriter(
+            Checkpoints(str(config.model_dir), config.keep_checkpoint_max, config.keep_checkpoint_every_n_hours)
         )
+        self._folder = Path(str(config.model_dir))
         self.writes = writes(config)
+        self._is_alone = not config.cluster_spec
+        self._warm_start = WarmStart(warm_start_from)
         self._token = object()
         self._run_under_way: Run | None = None
         self._held: Checkpoint | None = None
@@ -59,8 +68,16 @@ class Resident:
         self.data_record: dict[str, Any] = {}
         self.hook_states = HookStates()
 
-    def bring_in(self) -> None:
-        """Bring the newest state of the model_dir into the model, unless it is there."""
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Let nobody else train in the model_dir (see training_lock.py), if this process writes to it."""
+        return training_in(self._folder) if self.writes else contextlib.nullcontext()
+
+    def bring_in(self, *, trains: bool = False) -> None:
+        """Bring the newest state of the model_dir into the model, unless it is there.
+
+        Args:
+            trains: Whether the training goes on from it: newer checkpoints that are damaged are set aside.
+        """
         if self._held is not None:
             return
         if self._run_under_way is not None:
@@ -69,9 +86,14 @@ class Resident:
             self.step = self._run_under_way.step  # a hook asks: what is saved is older than the model
         newest = self._checkpoints.latest()
         if newest is not None and (_HOLDERS.get(self._engine.model) is not self._token or newest.step > self.step):
-            restored = self._checkpoints.newest_readable()
+            restored = self._checkpoints.newest_readable(sets_aside=trains and self.writes)
             if restored is not None:
                 self._restore(restored)
+        self._warm_start.give(self._engine, goes_on_from=None if newest is None else newest.path)
+
+    @property
+    def _checkpoints(self) -> Checkpoints:
+        return self._writer.checkpoints
 
     def read(self, checkpoint_path: str | Path | None) -> Restored | None:
         """Bring the newest state in, and read another checkpoint if one is asked for.
@@ -146,11 +168,14 @@ class Resident:
         self._run_under_way = run
         _HOLDERS[self._engine.model] = self._token
         try:
-            yield
-            self._engine.synchronize()
-            self.hook_states.take(hooks)
-            if self.writes and run.is_over and run.saved_step != run.step:
-                self._note_end()
+            with self._writer.finished():
+                if self.writes and run.saved_step == run.step and not reading.goes_on:
+                    self._note_beginning(reading)
+                yield
+                self._engine.synchronize()
+                self.hook_states.take(hooks)
+                if self.writes and run.is_over and run.saved_step != run.step:
+                    self._note_end()
         except BaseException:
             del _HOLDERS[self._engine.model]  # it may hold half a stride, or NaN: the newest checkpoint counts again
             raise
@@ -159,12 +184,25 @@ class Resident:
             self.data_record = reading.record(finished=run.is_over)
             self._engine.ready_to_use()
 
-    def save(self, run: Run, reading: Reading, hooks: Sequence[Hook]) -> Path:
-        """Write a checkpoint; to one of the model as it is, only what hooks remember now, unless those are arrays."""
+    def save(self, run: Run, reading: Reading, hooks: Sequence[Hook], *, waits: bool) -> Path:
+        """Write a checkpoint; to one of the model as it is, only what hooks remember now, unless those are arrays.
+
+        Args:
+            run: What the hooks see.
+            reading: The data.
+            hooks: Those of the run.
+            waits: Whether to wait until it is on the disk; also done where a hook wants to look at it, and in a
+                cluster, as the others may read what the chief has written.
+
+        Raises:
+            CheckpointError: the last one could not be written, or this one if it was waited for.
+        """
         run.save_wanted = False
+        checkpoints = self._checkpoints
         self._engine.synchronize()
         self.hook_states.take(hooks)
         remembered, arrays = self.hook_states.to_checkpoint()
+        arrays = {path: array.copy() for path, array in arrays.items()}  # a hook may go on writing to its own
         record = {
             "plan": self._engine.plan,
             "asked_step": run.asked_step,
@@ -173,24 +211,38 @@ class Resident:
             "hooks": remembered,
         }
         if run.saved_step == run.step and not arrays:
-            return self._checkpoints.amend(run.step, record) if self.writes else self._checkpoints.path_of(run.step)
-        path = self._checkpoints.path_of(run.step)
+            return checkpoints.amend(run.step, record) if self.writes else checkpoints.path_of(run.step)
+        path = checkpoints.path_of(run.step)
         if self.writes:
-            kept = [each.path for each in self._checkpoints.list() if each.step in self.hook_states.kept_steps]
-            path = self._checkpoints.write(run.step, self._engine.read_state() | arrays, record, protected=kept)
+            kept = [each.path for each in checkpoints.list() if each.step in self.hook_states.kept_steps]
+            state = self._engine.read_state() | arrays
+
+            def if_it_fails() -> None:
+                run.save_wanted = True  # to save again is to hear of it, as soon as the stride under way has ended
+
+            self._writer.begin(run.step, state, record, protected=kept, if_it_fails=if_it_fails)
+            if waits or not self._is_alone or any(map(_reads_checkpoints, hooks)):
+                self._writer.wait()
         run.saved_step = run.step
         for hook in hooks:
             hook.after_save(run, path)
         return path
 
+    def _note_beginning(self, reading: Reading) -> None:
+        """Say in the newest checkpoint, which the call before this one has written, what the call draws."""
+        self._amend_newest(lambda record: {"data": {**record.get("data", {}), "draws": dict(reading.draws)}})
+
     def _note_end(self) -> None:
         """Say in the newest checkpoint that nothing comes after it: what came of it is not to be saved."""
+        self._amend_newest(lambda record: {"is_last": True})
+
+    def _amend_newest(self, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         newest = self._checkpoints.latest()
         if newest is None:
             return
         with contextlib.suppress(CorruptCheckpointError):
             record = self._checkpoints.read_record(newest)["run"]
-            self._checkpoints.amend(newest.step, {**record, "is_last": True})
+            self._checkpoints.amend(newest.step, {**record, **change(record)})
 
     def restore_weights(self, step: int) -> None:
         """Give the model the weights that it had at the step of a checkpoint; all else stays.
@@ -206,10 +258,26 @@ class Resident:
         return restored
 
     def _restore(self, restored: Restored) -> None:
-        self.hook_states.from_checkpoint(restored.run.get("hooks", {}), restored.state)
+        hooks, data = restored.run.get("hooks", {}), restored.run.get("data", {})
+        if not (isinstance(hooks, dict) and is_record(data)):
+            raise _no_record(restored.path)
+        self.hook_states.from_checkpoint(hooks, restored.state)
         self._engine.write_state(restored.state, source=str(restored.path))
         _HOLDERS[self._engine.model] = self._token
         self.step = restored.step
-        self.data_record = restored.run.get("data", {})
+        self.data_record = data
         self.reader.forget()
         _LOG.info("going on from step %d (%s)", restored.step, restored.path)
+
+
+def _no_record(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"the checkpoint {path} is none of a training",
+        found='"hooks" or "data" in "run" of its run.json are not what a training records',
+        expected="a checkpoint that train has written",
+        fix=f"remove it to go on from an older one: rm -r {path}",
+    )
+
+
+def _reads_checkpoints(hook: Hook) -> bool:
+    return hook.reads_checkpoints and type(hook).after_save is not Hook.after_save

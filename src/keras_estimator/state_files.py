@@ -16,7 +16,7 @@ import hashlib
 import json
 import math
 import os
-import stat
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -30,6 +30,7 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save_file
 
 from keras_estimator.errors import CheckpointError, CorruptCheckpointError
+from keras_estimator.plain_files import read_plain_file
 
 if sys.platform != "win32":
     import fcntl
@@ -39,6 +40,7 @@ Array = npt.NDArray[Any]
 FORMAT = 1
 STATE_FILE, RUN_FILE = "state.safetensors", "run.json"
 _MAX_RUN_FILE_BYTES = 64 * 2**20
+_END_OF_RUN_FILE, _LONGEST_END = re.compile(rb'"sha256": "[0-9a-f]{64}"\n}\n\Z'), 100
 
 _STORED_AS_IS: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(bool),
@@ -86,7 +88,7 @@ def write_files(
         "arrays": notes,
         "run": dict(run),
     }
-    run_file.write_bytes(_render(record))
+    run_file.write_bytes(_written(record))
     for path in (state_file, run_file, folder):
         flush(path)
 
@@ -96,9 +98,10 @@ def amend_record(folder: Path, run: Mapping[str, Any]) -> None:
 
     Raises:
         CorruptCheckpointError: its `run.json` is not what was written.
+        CheckpointError: `run` is too long.
         OSError: the disk does not take it.
     """
-    replace_file(folder / RUN_FILE, _render({**read_record(folder), "run": dict(run)}))
+    replace_file(folder / RUN_FILE, _written({**read_record(folder), "run": dict(run)}))
 
 
 def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -127,6 +130,8 @@ def read_record(folder: Path) -> dict[str, Any]:
         CorruptCheckpointError: it is another, or cannot be read.
     """
     data = _read_bytes(folder, RUN_FILE, max_bytes=_MAX_RUN_FILE_BYTES)
+    if not _END_OF_RUN_FILE.search(data[-_LONGEST_END:]):  # before something that may be long is parsed
+        raise _corrupt(folder, f"{RUN_FILE} does not end with the SHA-256 of what stands before it")
     try:
         record = json.loads(data)
         del record["sha256"]
@@ -193,7 +198,27 @@ def locked(folder: Path, *, waits: bool) -> Iterator[bool]:
             is_held = True
         yield is_held
     finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process that was forked meanwhile has the descriptor, too
         os.close(descriptor)
+
+
+def _written(record: Mapping[str, Any]) -> bytes:
+    """Return what to write to `run.json`.
+
+    Raises:
+        CheckpointError: it is so long that nobody would read it again.
+    """
+    data = _render(record)
+    if len(data) > _MAX_RUN_FILE_BYTES:
+        sizes = {name: len(json.dumps(value)) for name, value in record["run"].items()}
+        raise CheckpointError(
+            f"what is to be remembered beside the state is too long for {RUN_FILE}",
+            found=f"{len(data):,} bytes; the longest parts: {sorted(sizes.items(), key=lambda each: -each[1])[:3]}",
+            expected=f"at most {_MAX_RUN_FILE_BYTES:,} bytes",
+            fix="return NumPy arrays from the `state()` of a hook: they are stored beside the variables",
+        )
+    return data
 
 
 def _render(record: Mapping[str, Any]) -> bytes:
@@ -204,12 +229,7 @@ def _render(record: Mapping[str, Any]) -> bytes:
 
 def _read_bytes(folder: Path, name: str, *, max_bytes: int) -> bytes:
     try:
-        found = (folder / name).lstat()
-        if not stat.S_ISREG(found.st_mode):
-            raise _corrupt(folder, f"{name} is not a plain file")
-        if found.st_size > max_bytes:
-            raise _corrupt(folder, f"{name} has {found.st_size:,} bytes, more than {max_bytes:,}")
-        return (folder / name).read_bytes()
+        return read_plain_file(folder / name, max_bytes)
     except OSError as error:
         raise _corrupt(folder, f"{name} cannot be read: {error.strerror}") from error
 

@@ -11,6 +11,7 @@ from keras_estimator.estimator import Estimator
 from keras_estimator.evaluator import follow
 from keras_estimator.hooks.early_stopping import EarlyStopping
 from keras_estimator.hooks.evaluation import EvaluationHook
+from keras_estimator.hooks.keeping import KeepBest
 from keras_estimator.hooks.remote_evaluation import RemoteEvaluationHook
 from keras_estimator.specs import EvalSpec, TrainSpec
 
@@ -54,8 +55,8 @@ def train_and_evaluate(
 def _trained(estimator: Estimator, train_spec: TrainSpec, specs: Sequence[EvalSpec]) -> Mapping[str, _Evaluating]:
     config = estimator.config
     for hook in train_spec.hooks or ():
-        if isinstance(hook, EarlyStopping):
-            hook.choose([spec.name or "" for spec in specs])
+        if isinstance(hook, EarlyStopping | KeepBest):
+            hook.watched.choose([spec.name or "" for spec in specs])
     has_evaluator = config.task_type in ("chief", "worker") and bool(config.cluster_spec)
     hooks: dict[str, _Evaluating] = {
         spec.name or "": RemoteEvaluationHook(spec, estimator.eval_dir(spec.name))

@@ -11,13 +11,15 @@ from typing import Any
 import keras
 
 from keras_estimator.console import show_log
-from keras_estimator.doctor.examine import examine_files, examine_model, merged, of_failures, wanted
+from keras_estimator.doctor.examine import examine_files, examine_model, merged, of_failures, rules_wanted, wanted
 from keras_estimator.doctor.failure import Failure
+from keras_estimator.doctor.findings import Finding, Severity
+from keras_estimator.doctor.imported import source_of
 from keras_estimator.doctor.live import LiveModel
 from keras_estimator.doctor.report import Report
 from keras_estimator.doctor.settings import Settings, read_settings
 from keras_estimator.doctor.targets import Target, make_model
-from keras_estimator.errors import ModelError
+from keras_estimator.errors import EstimatorError, ModelError
 from keras_estimator.model.description import describe
 from keras_estimator.report.elements import counted
 
@@ -77,6 +79,33 @@ def report_without_model(target: Target, failures: Sequence[Failure], settings: 
     of_source = [one for _, found in examine_files(files, settings) for one in found]
     findings = wanted(merged(of_source, of_failures(failures)), settings)
     return Report(target.text, tuple(findings), counted(len(files), "file"), ("the model: it cannot be made",))
+
+
+def findings_about(error: BaseException) -> list[Finding]:
+    """Return what stops a model on the line of the user's that an error came from, and what rules make of the error.
+
+    Args:
+        error: What the user's code raised, or Keras on its behalf; it may be wrapped in an error of ours.
+
+    Raises:
+        ConfigError: The settings beside the user's file cannot be used.
+    """
+    failure = Failure(error, "call")
+    place = failure.place
+    settings = read_settings(Path(place.file).parent if place else Path.cwd())
+    source = source_of(place.file) if place else None
+    in_file = [one for rule in rules_wanted(settings) for one in rule.in_source(source)] if source else []
+    stops = (one for one in in_file if one.severity is Severity.ERROR)
+    on_line = [one for one in stops if one.place and place and one.place.line == place.line]
+    # An error of ours says itself what it is; of one that no rule knows, its own text says more.
+    foreign = [each for each in failure.chain if not isinstance(each, EstimatorError)][:1]
+    told = [one for one in of_failures(Failure(each, "call") for each in foreign) if one.code != "KE002"]
+    return wanted(merged(on_line, (one for one in told if not _is_silenced(one))), settings)
+
+
+def _is_silenced(one: Finding) -> bool:
+    source = source_of(one.place.file) if one.place else None
+    return source is not None and one.place is not None and source.is_silenced(one.place.line, one.code)
 
 
 def files_of(target: Target) -> list[str]:

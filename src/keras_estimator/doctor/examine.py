@@ -14,7 +14,7 @@ from keras_estimator.doctor.findings import Finding, Place, Severity
 from keras_estimator.doctor.package import Package
 from keras_estimator.doctor.rule import Rule, all_rules, rule_of
 from keras_estimator.doctor.settings import Settings
-from keras_estimator.doctor.source import Source
+from keras_estimator.doctor.source import NOT_PARSED, Source
 
 if TYPE_CHECKING:
     from keras_estimator.doctor.failure import Failure
@@ -46,20 +46,23 @@ def python_files(paths: Iterable[Path], settings: Settings) -> Iterator[Path]:
     seen: set[Path] = set()
     for path in paths:
         # A path that was named is looked at, whatever it is called.
-        found = [path] if path.is_file() else sorted(_below(path, settings))
+        found = [path] if path.is_file() else sorted(_below(path, settings, set()))
         for file in found:
             if file.resolve() not in seen:
                 seen.add(file.resolve())
                 yield file
 
 
-def _below(folder: Path, settings: Settings) -> Iterator[Path]:
+def _below(folder: Path, settings: Settings, seen: set[Path]) -> Iterator[Path]:
+    if folder.resolve() in seen:
+        return  # links can lead in a circle
+    seen.add(folder.resolve())
     for path in folder.iterdir():
         if settings.excludes(path):
             continue
         if path.is_dir():
-            yield from _below(path, settings)
-        elif path.suffix == ".py":
+            yield from _below(path, settings, seen)
+        elif path.suffix == ".py" and path.is_file():
             yield path
 
 
@@ -76,7 +79,7 @@ def examine_text(file: str, text: str, settings: Settings, around: Package | Imp
         return _if_broken(file, text, settings)
     try:
         source = around.source(Path(file), text) if around else Source(file, text)
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except NOT_PARSED as error:
         return wanted([_broken(file, error)], settings)
     found = [finding for rule in rules_wanted(settings) for finding in rule.in_source(source)]
     return wanted(found, settings)
@@ -85,7 +88,7 @@ def examine_text(file: str, text: str, settings: Settings, around: Package | Imp
 def _if_broken(file: str, text: str, settings: Settings) -> list[Finding]:
     try:
         ast.parse(text, file)
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except NOT_PARSED as error:
         return wanted([_broken(file, error)], settings)
     return []
 

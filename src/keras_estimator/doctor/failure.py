@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from keras_estimator.doctor.findings import Place
+from keras_estimator.errors import EstimatorError
 from keras_estimator.model.user_lines import in_one_line, line_of
 
 _LONGEST = 200  # characters, of what an error says
@@ -56,14 +57,26 @@ class Failure:
         return f"{self.kind}: {said}" if said else self.kind
 
     @cached_property
+    def chain(self) -> list[BaseException]:
+        """The error and those that it wraps, or came up after, from the outside in."""
+        found: dict[int, BaseException] = {}
+        at: BaseException | None = self.error
+        while at is not None and id(at) not in found:
+            found[id(at)] = at
+            at = at.__cause__ or at.__context__
+        return list(found.values())
+
+    @cached_property
     def innermost(self) -> Failure:
         """The one that tells most: Keras wraps what the user's code raised, sometimes twice."""
-        found, at, seen = self.error, self.error, {id(self.error)}
-        while (inner := at.__cause__ or at.__context__) is not None and id(inner) not in seen:
-            at = inner
-            seen.add(id(at))
-            found = at if _place_in(at) is not None else found
-        return Failure(found, self.moment, self.layer)
+        located = [error for error in self.chain if _place_in(error) is not None]
+        return Failure([self.error, *located][-1], self.moment, self.layer)
+
+    @cached_property
+    def named(self) -> EstimatorError | None:
+        """The one of ours that names a rule, it or one that it wraps; None if none does."""
+        ours = (error for error in self.chain if isinstance(error, EstimatorError) and error.rule)
+        return next(ours, None)
 
     @cached_property
     def place(self) -> Place | None:

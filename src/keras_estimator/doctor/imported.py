@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from keras_estimator.doctor.names import canonical, kind_of_keras
-from keras_estimator.doctor.source import Source
+from keras_estimator.doctor.source import NOT_PARSED, Source
 
 _KINDS = (
     (keras.Model, "model"),
@@ -70,7 +70,7 @@ def source_of(file: str) -> Source | None:
     """Return a file of the program as rules see it; None if there is none, or it is no Python any more."""
     try:
         return _parsed(file, "".join(linecache.getlines(file)))
-    except (SyntaxError, ValueError, RecursionError):
+    except NOT_PARSED:
         return None
 
 

@@ -10,7 +10,8 @@ import libcst as cst
 from keras_estimator.doctor.findings import Applicability, Fix
 from keras_estimator.doctor.rewriting import Change, add_method, insert_after, insert_before, replace
 from keras_estimator.doctor.source import KerasClass, Source
-from keras_estimator.doctor.sure_tensors import SureTensors, own_attribute
+from keras_estimator.doctor.sure_tensors import SureTensors
+from keras_estimator.doctor.tensors import own_attribute
 
 
 def removed(node: ast.stmt) -> Change:

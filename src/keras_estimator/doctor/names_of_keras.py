@@ -14,5 +14,6 @@ FUNCTIONS = frozenset(
 )
 FOUND_BY_LAMBDAS = frozenset(MODULES) | FUNCTIONS
 
-# Finished layers without a `get_config` of their own: Keras notes the arguments of their subclasses itself.
-AUTOMATIC = frozenset({"keras.layers.ELU", "keras.layers.Identity"})
+# Layers without a `get_config` of their own: Keras notes the arguments of their subclasses itself. The last is no
+# public one, and other packages inherit from it all the same.
+AUTOMATIC = frozenset({"keras.layers.ELU", "keras.layers.Identity", "keras.layers.preprocessing.data_layer.DataLayer"})

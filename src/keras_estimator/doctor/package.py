@@ -8,9 +8,12 @@ from functools import cached_property
 from pathlib import Path
 
 from keras_estimator.doctor.names import Names, kind_of_keras
-from keras_estimator.doctor.source import Source
+from keras_estimator.doctor.source import NOT_PARSED, Source
+from keras_estimator.errors import ConfigError
+from keras_estimator.plain_files import read_plain_file
 
 _MOST_ALIASES = 20
+_MAX_BYTES = 4 * 2**20  # what is parsed takes a hundred times as much
 
 
 class Package:
@@ -20,8 +23,11 @@ class Package:
         paths: Of the files.
 
     Attributes:
-        paths: Those that could be read.
+        paths: Those that were given, each once.
         texts: What is in each.
+
+    Raises:
+        ConfigError: one cannot be read.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -76,7 +82,7 @@ class Package:
                 continue
             try:
                 nodes = list(ast.walk(ast.parse(text)))
-            except (SyntaxError, ValueError, RecursionError):
+            except NOT_PARSED:
                 continue
             module = self._modules[path]
             names = Names(nodes, module, is_package=path.name == "__init__.py")
@@ -117,5 +123,14 @@ def module_of(path: Path) -> str:
 
 
 def _read(path: Path) -> str:
+    try:
+        data = read_plain_file(path, _MAX_BYTES, follows_links=True)
+    except OSError as error:
+        raise ConfigError(
+            "a file cannot be looked at",
+            found=f"{path}: {error.strerror}",
+            expected=f"a file with at most {_MAX_BYTES:,} bytes, and the right to read it",
+            fix=f'exclude = ["{path.name}"]    in [tool.keras-estimator.doctor] of pyproject.toml',
+        ) from error
     # What is no text in UTF-8 is found to be no Python.
-    return path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    return data.decode("utf-8-sig", errors="surrogateescape")

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from keras_estimator.doctor import rules
-from keras_estimator.doctor.findings import Finding, Fix, Place, Severity
+from keras_estimator.doctor.findings import Applicability, Finding, Fix, Place, Severity
 
 if TYPE_CHECKING:
     from keras_estimator.doctor.failure import Failure
@@ -90,8 +90,13 @@ class Rule:
         yield from (self._finding(problem, problem.at) for problem in self._run("in_model", model))
 
     def in_failure(self, failure: Failure) -> Iterator[Finding]:
-        """Yield what it makes of an error that the model raised."""
-        yield from (self._finding(problem, problem.at) for problem in self._run("in_failure", failure))
+        """Yield what it makes of an error that the model raised, or that names it."""
+        found = list(self._run("in_failure", failure))
+        named = failure.named
+        if not found and named is not None and named.rule == self.code:
+            fix = Fix(named.fix, Applicability.DISPLAY)
+            found = [Problem(failure.place, named.problem, failure.layer, evidence=named.found, fix=fix)]
+        yield from (self._finding(problem, problem.at) for problem in found)
 
     def finds(self, finder: str) -> bool:
         """Tell whether it has this one of `in_source`, `in_model` and `in_failure`."""

@@ -7,7 +7,7 @@ import ast
 from keras_estimator.doctor.findings import Applicability, Fix
 from keras_estimator.doctor.rewriting import Change, add_method, insert_after, needs_import, replace
 from keras_estimator.doctor.source import KerasClass, Source
-from keras_estimator.doctor.sure_tensors import own_attribute
+from keras_estimator.doctor.tensors import own_attribute
 
 # Of each function: that of keras.random, and its arguments by place.
 _DRAWS = {

@@ -12,8 +12,10 @@ from typing import Any
 
 from keras_estimator.doctor.rule import all_rules
 from keras_estimator.errors import ConfigError
+from keras_estimator.plain_files import read_plain_file
 
 _TABLE = "[tool.keras-estimator.doctor]"
+_MAX_BYTES = 16 * 2**20
 _LISTS = ("select", "ignore", "exclude")
 _NOT_OF_THE_USER = (".*", "__pycache__", "node_modules", "site-packages", "build", "dist", "venv", "*.egg-info")
 
@@ -100,8 +102,9 @@ def read_settings(near: Path, select: Iterable[str] = (), ignore: Iterable[str] 
 def _table(file: Path) -> dict[str, Any] | None:
     """Return our table of a pyproject.toml, checked; None if it has none."""
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("keras-estimator", {}).get("doctor")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = read_plain_file(file, _MAX_BYTES, follows_links=True).decode()
+        table = tomllib.loads(text).get("tool", {}).get("keras-estimator", {}).get("doctor")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise _wrong(file, str(error)) from error
     if table is None:
         return None

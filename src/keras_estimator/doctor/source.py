@@ -14,6 +14,8 @@ from keras_estimator.doctor.names import ROOTS, Alone, Names, Surroundings, kind
 from keras_estimator.doctor.tensors import Traced
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+# What Python raises when it cannot parse a text: what is no Python, has a zero byte, or is nested too deep.
+NOT_PARSED = (SyntaxError, ValueError, RecursionError, MemoryError)
 _SILENCED = re.compile(r"#\s*noqa(?::\s*(?P<codes>[A-Z]+[0-9]+(?:[,\s]+[A-Z]+[0-9]+)*))?", re.IGNORECASE)
 # Methods that Keras calls while it traces a model.
 _STEPS = ("call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "update_state")

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from keras_estimator.doctor.source import KerasClass, Source
-from keras_estimator.doctor.tensors import Traced
+from keras_estimator.doctor.tensors import Traced, own_attribute
 
 _MAKERS = frozenset({"add_weight", "add_variable"})
 _ASSIGNS = frozenset({"assign", "assign_add", "assign_sub"})
@@ -36,13 +36,7 @@ class Write:
 
     def reads(self, name: str) -> bool:
         """Tell whether what is assigned is computed from `self.name`."""
-        return any(attribute_of_self(node) == name for value in self.call.args for node in ast.walk(value))
-
-
-def attribute_of_self(node: ast.AST | None) -> str:
-    """Return the name of `self.name`; empty if a node is something else."""
-    is_one = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
-    return node.attr if is_one else ""  # type: ignore[union-attr]  # it is an Attribute
+        return any(own_attribute(node) == name for value in self.call.args for node in ast.walk(value))
 
 
 def created(one: KerasClass) -> dict[str, ast.Call]:
@@ -51,8 +45,8 @@ def created(one: KerasClass) -> dict[str, ast.Call]:
     for method in one.methods.values():
         for node in ast.walk(method):
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and len(node.targets) == 1:
-                name = attribute_of_self(node.targets[0])
-                if name and attribute_of_self(node.value.func) in _MAKERS:
+                name = own_attribute(node.targets[0])
+                if name and own_attribute(node.value.func) in _MAKERS:
                     found[name] = node.value
     return found
 
@@ -64,7 +58,7 @@ def writes_of(source: Source, one: KerasClass) -> Iterator[Write]:
             continue
         for node in traced.nodes:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ASSIGNS:
-                name = attribute_of_self(node.func.value)
+                name = own_attribute(node.func.value)
                 if name:
                     yield Write(name, node.func.attr, node, traced, traced.any_holds_tensor(node.args))
 

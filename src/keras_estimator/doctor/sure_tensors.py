@@ -15,7 +15,7 @@ from typing import Any
 
 from keras_estimator.doctor.names import kind_of_keras
 from keras_estimator.doctor.source import KerasClass, Source
-from keras_estimator.doctor.tensors import Traced
+from keras_estimator.doctor.tensors import Traced, own_attribute
 
 _ENTRIES = frozenset(
     "call __call__ train_step test_step predict_step compute_loss compute_metrics update_state".split()
@@ -91,10 +91,9 @@ class SureTensors:
     @cached_property
     def is_host(self) -> bool:
         """Whether it takes the numbers of its arguments on purpose, outside of any graph."""
-        names = [self.owner.name, *self.owner.bases] if self.owner else []
         node = self.traced.node
         text = "\n".join(self.source.lines[node.lineno - 1 : node.end_lineno])
-        return any(map(_HOST_CLASSES.search, names)) or _HOST_CODE.search(text) is not None
+        return is_preprocessing(self.owner) or _HOST_CODE.search(text) is not None
 
     def holds(self, node: ast.AST) -> bool:
         """Tell whether an expression is a tensor, without doubt."""
@@ -183,10 +182,9 @@ class SureTensors:
         return found - {""}
 
 
-def own_attribute(node: ast.AST | None) -> str:
-    """Return `name` of `self.name`; empty for everything else."""
-    is_own = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
-    return node.attr if is_own else ""  # type: ignore[union-attr]  # it is an Attribute
+def is_preprocessing(owner: KerasClass | None) -> bool:
+    """Tell whether a class is a tokenizer or the like by its name or a base, which runs in the input pipeline."""
+    return owner is not None and any(map(_HOST_CLASSES.search, (owner.name, *owner.bases)))
 
 
 def _is_entry(traced: Traced, called: set[str]) -> bool:

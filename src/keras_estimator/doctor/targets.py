@@ -54,7 +54,7 @@ def parse_target(text: str) -> Target:
 
 
 def _existing(path: Path, text: str) -> Path:
-    if path.exists():
+    if path.is_file() or path.is_dir():
         return path
     raise ConfigError(
         "there is nothing to look at",

@@ -145,6 +145,12 @@ class Traced:
         return any(self._holds(child, tensors) for child in ast.iter_child_nodes(node))
 
 
+def own_attribute(node: ast.AST | None) -> str:
+    """Return `name` of `self.name`; empty for everything else."""
+    is_own = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+    return node.attr if is_own else ""  # type: ignore[union-attr]  # it is an Attribute
+
+
 def _names_bound(target: ast.expr) -> Iterator[str]:
     """Yield the names that an assignment makes hold what is assigned: of `a, b[i] = ...`, `a` and `b`."""
     if isinstance(target, ast.Name):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,6 +61,9 @@ class Feed(Protocol):
 
     def __len__(self) -> int:
         """Return how many batches a pass has; 0 if that is not known."""
+
+    def unrepeatable(self) -> list[str]:
+        """Say what makes the data come otherwise in each process, such as a shuffle without a seed."""
 
     def close(self) -> None:
         """Let go of the data without waiting for threads that read ahead."""
@@ -159,6 +162,14 @@ class Engine(Protocol):
 
     def write_weights(self, state: State) -> None:
         """Set the weights of the model's layers from `state`; optimizers, metrics and seeds stay as they are."""
+
+    def start_from(self, choose: Callable[[Any], State]) -> None:
+        """Set some of the weights as soon as every layer has its own, unless `write_state` comes first.
+
+        Args:
+            choose: Given the model, returns values by path, which are converted to the types of the variables. What
+                it raises, this raises, or `prepare` if there are no weights yet.
+        """
 
     def joined(self) -> contextlib.AbstractContextManager[None]:
         """Wait for the other processes of the cluster, and watch them; nothing to do for one that trains alone.

@@ -11,6 +11,7 @@ from keras_estimator.errors import ConfigError, EstimatorWarning, NoCheckpointEr
 from keras_estimator.exporters import comparison, value_of
 from keras_estimator.hooks.hook import Cadence, Evaluation, Hook, Run
 from keras_estimator.hooks.reporting import read_scalars
+from keras_estimator.hooks.watching import Watched
 
 _LOG = logging.getLogger("keras_estimator")
 
@@ -29,6 +30,9 @@ class EarlyStopping(Hook):
         restore_best: Whether the model ends with the weights of the best evaluation. A checkpoint is
             written at each better one, and that of the best stays.
         eval_name: The name of the EvalSpec to watch; None: the one without a name, or the only one.
+
+    Attributes:
+        watched: Which evaluation that is.
 
     Raises:
         ConfigError: `patience` is not positive, or nothing says whether the metric is better when higher or
@@ -52,41 +56,21 @@ class EarlyStopping(Hook):
                 expected="a whole number of evaluations > 0",
                 fix="EarlyStopping(patience=3)",
             )
+        self.key = f"{type(self).__qualname__}:{metric}"
+        self.watched = Watched(type(self).__qualname__, eval_name)
         self._metric = metric
         self._is_better = comparison(metric, mode, min_delta=min_delta)
         self._patience = patience
         self._restores_best = restore_best
-        self._watched = eval_name  # None: whatever comes, as long as nobody says what there is
         self._best: Evaluation | None = None
         self._waited = 0
-        self._seen_step = -1
-        self.key = f"{type(self).__qualname__}:{metric}"
-
-    def choose(self, names: Sequence[str]) -> None:
-        """Choose which evaluation to watch, of those that will be made; `""` is the one without a name.
-
-        Raises:
-            ConfigError: there is none of that name, or several and no name says which.
-        """
-        if self._watched is None and ("" in names or len(names) == 1):
-            self._watched = "" if "" in names else names[0]
-        if self._watched not in names:
-            raise ConfigError(
-                "EarlyStopping does not know which evaluation to watch",
-                found=f"eval_name={self._watched!r}, and evaluations {', '.join(map(repr, names))}",
-                expected="the name of one of them",
-                fix=f"EarlyStopping(..., eval_name={names[0]!r})",
-            )
 
     def begin(self, run: Run) -> None:
         self._stop_if_patience_is_over(run)
 
     def after_evaluation(self, run: Run, evaluation: Evaluation) -> None:
-        if self._watched is not None and evaluation.name != self._watched:
+        if not self.watched.is_news(evaluation):
             return
-        if evaluation.step <= self._seen_step:
-            return  # one that was made again
-        self._seen_step = evaluation.step
         value_of(evaluation.metrics, self._metric)
         if self._best is None or self._is_better(self._best.metrics, evaluation.metrics):
             self._best, self._waited = evaluation, 0
@@ -118,12 +102,12 @@ class EarlyStopping(Hook):
         if self._best is None:
             return {}
         best = {"step": self._best.step, "name": self._best.name, self._metric: self._best.metrics[self._metric]}
-        return {"best": best, "waited": self._waited, "seen_step": self._seen_step}
+        return {"best": best, "waited": self._waited, "seen_step": self.watched.seen_step}
 
     def restore(self, state: dict[str, Any]) -> None:
         best = state["best"]
-        self._best = Evaluation(best["step"], best["name"], {self._metric: best[self._metric]})
-        self._waited, self._seen_step = state["waited"], state["seen_step"]
+        self._best = Evaluation(int(best["step"]), str(best["name"]), {self._metric: best[self._metric]})
+        self._waited, self.watched.seen_step = int(state["waited"]), int(state["seen_step"])
 
     def kept_steps(self) -> set[int]:
         return {self._best.step} if self._restores_best and self._best is not None else set()

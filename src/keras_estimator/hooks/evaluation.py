@@ -34,6 +34,7 @@ class EvaluationHook(Hook):
         exported: The folders that the exporters gave after the last one; None where they did not export.
     """
 
+    reads_checkpoints = False
     sees_model = False
 
     def __init__(self, estimator: Any, spec: EvalSpec, *, at_start: bool = False) -> None:
@@ -106,9 +107,9 @@ class EvaluationHook(Hook):
     def restore(self, state: dict[str, Any]) -> None:
         last = state.get("last")
         if last is not None:
-            self.evaluation = Evaluation(last["step"], self._spec.name or "", last["metrics"])
-            self._evaluated_at = last["at"]
-            self.exported = (last["exported"] + [None] * len(self._exporters))[: len(self._exporters)]
+            self.evaluation = Evaluation(int(last["step"]), self._spec.name or "", dict(last["metrics"]))
+            self._evaluated_at = float(last["at"])
+            self.exported = [*last["exported"], *[None] * len(self._exporters)][: len(self._exporters)]
         for exporter in self._exporters:
             exporter.restore(state.get("exporters", {}).get(exporter.name, {}))
 
@@ -117,7 +118,8 @@ class EvaluationHook(Hook):
 
     def _evaluate_unless_throttled(self, run: Run) -> None:
         since = None if self._evaluated_at is None else time.time() - self._evaluated_at
-        is_throttled = since is not None and since < self._spec.throttle_secs and self._spec.follows_checkpoints
+        # A clock that was set back says nothing about when that was.
+        is_throttled = since is not None and 0 <= since < self._spec.throttle_secs and self._spec.follows_checkpoints
         if is_throttled and not run.is_over:
             _LOG.info(
                 "evaluation of %s skipped at step %d: the last one was %.0f s ago, throttle_secs is %g",
@@ -135,7 +137,8 @@ class EvaluationHook(Hook):
 
     def _evaluate(self, run: Run) -> None:
         if run.saved_step != run.step and any(exporter.needs_checkpoint for exporter in self._exporters):
-            run.save()  # before anything is measured: a checkpoint knows all that came of an evaluation, or nothing
+            # Before anything is measured: a checkpoint knows all that came of an evaluation, or nothing.
+            run.save(waits=False)
         is_measured = self.is_done(run.step)
         if is_measured and (not run.is_over or self._closed_step == run.step):
             return

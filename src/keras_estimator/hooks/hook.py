@@ -95,8 +95,8 @@ class Run:
         first_step: `step` when this call of `train` began.
         last_step: The step at which it will end, if known.
         asked_step: The step until which this call was asked to train, whatever hooks have made of `last_step`.
-        save: Call it to write a checkpoint now. If there is one of the model as it is, only what hooks remember
-            is written to it.
+        save: Call it to write a checkpoint of the model as it is now, and to get its folder. If there is one, only
+            what hooks remember is written to it. With `waits=False` the training goes on while it is written.
         saved_step: The step of the newest checkpoint, if the model is still as it was then. A hook
             that changes the model outside of a step sets it to None.
         metrics: The newest metrics as Python floats by name. They are means since the last report
@@ -119,7 +119,7 @@ class Run:
     step: int
     first_step: int
     last_step: int | None
-    save: Callable[[], Path]
+    save: Callable[..., Path]
     asked_step: int | None = None
     saved_step: int | None = None
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -167,6 +167,8 @@ class Hook:
         cadence: When `after_steps` is called.
         follows_epochs: Whether the metrics are means since the epoch began, as in `fit`.
         watches_loss: Whether `after_steps` is also called as soon as the loss is NaN or infinite.
+        reads_checkpoints: Whether `after_save` wants the checkpoint to be on the disk: the training waits for that.
+            Only asked of hooks that have an `after_save` of their own.
         sees_model: Whether it may look at the variables of `run.model`. With parameter servers these are brought
             up to date before such a hook is called, which takes time.
         key: By what name its state is saved; `""` is the name of its class.
@@ -182,6 +184,7 @@ class Hook:
     cadence: Cadence = Cadence()
     follows_epochs: bool = False
     watches_loss: bool = False
+    reads_checkpoints: bool = True
     sees_model: bool = True
     key: str = ""
 

@@ -13,8 +13,9 @@ from typing import Any
 import keras
 
 from keras_estimator.errors import EstimatorWarning
-from keras_estimator.hooks.callback_memory import Memory, found_again, goes_on_with_file
+from keras_estimator.hooks.callback_memory import Memory, found_again, goes_on_with_file, is_record
 from keras_estimator.hooks.hook import Cadence, Hook, Run
+from keras_estimator.hooks.hook_states import not_taken_back
 
 _LOG = logging.getLogger("keras_estimator")
 _WRITERS = (
@@ -125,6 +126,10 @@ class KerasCallbacks(Hook):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
+        records, logs, epoch = state.get("callbacks", []), state.get("logs", {}), state.get("epoch")
+        are_numbers = all(type(value) in (int, float) for value in logs.values())
+        if not (are_numbers and all(map(is_record, records)) and (epoch is None or type(epoch) is int)):
+            raise not_taken_back("the hook of Keras callbacks", "a record that is none of callbacks")
         self._restored = state
 
     def _begin_callbacks(self, run: Run, before: Mapping[str, Any]) -> None:

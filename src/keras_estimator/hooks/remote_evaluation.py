@@ -16,12 +16,14 @@ from typing import Any
 
 from keras_estimator.errors import CheckpointError, EstimatorWarning
 from keras_estimator.hooks.hook import Cadence, Evaluation, Hook, Run
+from keras_estimator.plain_files import read_plain_file
 from keras_estimator.specs import EvalSpec
 from keras_estimator.state_files import replace_file
 
 _LOG = logging.getLogger("keras_estimator")
 FILE = "evaluator.json"
 _FORMAT = 1
+_MAX_BYTES = 64 * 2**20
 _LOOK_EVERY_SECS = 1.0
 
 
@@ -74,10 +76,10 @@ class Notes:
             CheckpointError: the file is not one that an evaluator wrote.
         """
         try:
-            return cls._of(json.loads((folder / FILE).read_bytes()))
+            return cls._of(json.loads(read_plain_file(folder / FILE, _MAX_BYTES)))
         except FileNotFoundError:
             return cls()
-        except (OSError, ValueError, LookupError, TypeError, RecursionError, MemoryError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError) as error:
             raise CheckpointError(
                 f"{folder / FILE} is not what an evaluator wrote",
                 found=f"{type(error).__name__}: {error}",
@@ -96,7 +98,8 @@ class Notes:
             notes.metrics[each["step"]] = each["metrics"]
         steps = [*notes.digests, *notes.kept_steps]
         are_texts = all(type(digest) is str for digest in notes.digests.values())
-        if not (are_texts and isinstance(memory, dict) and all(type(step) is int for step in steps)):
+        are_kinds = isinstance(memory, dict) and isinstance(notes.kept_steps, list)
+        if not (are_texts and are_kinds and all(type(step) is int for step in steps)):
             raise TypeError("a value of another type")
         if not all(isinstance(value, int | float) for found in notes.metrics.values() for value in found.values()):
             raise TypeError("a metric that is no number")
@@ -117,6 +120,7 @@ class RemoteEvaluationHook(Hook):
         exported: The folders that the exporters gave then; None where they did not export.
     """
 
+    reads_checkpoints = False
     sees_model = False
     cadence = Cadence(every_secs=_LOOK_EVERY_SECS)
 
@@ -158,7 +162,7 @@ class RemoteEvaluationHook(Hook):
         return {"told_step": self._told_step} if self._told_step >= 0 else {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._told_step = state["told_step"]
+        self._told_step = int(state["told_step"])
 
     def kept_steps(self) -> set[int]:
         return self._kept
@@ -183,4 +187,5 @@ class RemoteEvaluationHook(Hook):
                 self._told_step, self.metrics = step, notes.metrics[step]
                 run.tell(Evaluation(step, self._spec.name or "", notes.metrics[step]))
         last = notes.memory.get("last")
-        self.exported = last.get("exported", []) if isinstance(last, dict) else []
+        exported = last.get("exported") if isinstance(last, dict) else None
+        self.exported = exported if isinstance(exported, list) else []

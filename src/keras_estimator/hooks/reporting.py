@@ -188,11 +188,13 @@ def _flat(params: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, boo
 
 
 def _append(log_dir: Path, step: int, *, scalars: Mapping[str, float] | None = None, is_start: bool = False) -> None:
-    """Write one event; that of a start makes TensorBoard drop what it has from `step` on."""
+    """Write one event; that of a start makes TensorBoard drop what it has from `step` on.
+
+    A disk that does not take it is a warning: the run can do without.
+    """
     # Imported at the first event, because it takes a fifth of a second.
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # noqa: PLC0415 - see above
     from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415 - see above
-    from tensorboard.summary.writer.record_writer import RecordWriter  # noqa: PLC0415 - see above
 
     event = Event(wall_time=time.time(), step=step)
     if is_start:
@@ -201,19 +203,34 @@ def _append(log_dir: Path, step: int, *, scalars: Mapping[str, float] | None = N
         points = [Summary.Value(tag=tag, simple_value=value) for tag, value in (scalars or {}).items()]
         event.summary.CopyFrom(Summary(value=points))
     log_dir = log_dir.absolute()
+    try:
+        _write(log_dir, Event(wall_time=time.time(), file_version="brain.Event:2"), event)
+    except OSError as error:
+        _files.pop((os.getpid(), log_dir), None)  # nobody reads on after half an event: the next one begins a file
+        text = (
+            f"step {step} is not written to {log_dir} ({type(error).__name__}: {error}): TensorBoard will not show it"
+        )
+        warnings.warn(f"{text}. Make room, or the right to write there.", EstimatorWarning, stacklevel=2)
+
+
+def _write(log_dir: Path, head: Any, event: Any) -> None:
+    """Add an event to the file of this process, after the head if that is new."""
+    from tensorboard.summary.writer.record_writer import RecordWriter  # noqa: PLC0415 - as in `_append`
+
     path = _files.get((os.getpid(), log_dir))
     is_new = path is None or not path.exists()
     if path is None or is_new:
-        path = _files[os.getpid(), log_dir] = log_dir / _file_name()
+        path = _files[os.getpid(), log_dir] = log_dir / _file_name(log_dir)
         log_dir.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         records = RecordWriter(file)
-        if is_new:
-            records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
-        records.write(event.SerializeToString())
+        for each in (head, event) if is_new else (event,):
+            records.write(each.SerializeToString())
 
 
-def _file_name() -> str:
-    # TensorBoard reads the files of a folder in the order of their names.
+def _file_name(log_dir: Path) -> str:
+    # TensorBoard reads the files of a folder in the order of their names, and the clock may have been set back.
+    there = [path.name.split(".")[3] for path in log_dir.glob("events.out.tfevents.*")]
     secs, nanosecs = divmod(time.time_ns(), 10**9)
+    secs = max(secs, *(int(each) + 1 for each in there if each.isdecimal() and int(each) > secs), 0)
     return f"events.out.tfevents.{secs:010d}.{nanosecs:09d}.{socket.gethostname()}.{os.getpid()}"

@@ -57,7 +57,7 @@ class CheckpointSaver(Hook):
     def begin(self, run: Run) -> None:
         for listener in self.listeners:
             listener.begin()
-        self._save(run)
+        self._save(run, waits=True)  # a disk that takes no checkpoint is heard of before the first step
 
     def after_steps(self, run: Run) -> None:
         self._save(run)
@@ -67,7 +67,7 @@ class CheckpointSaver(Hook):
         for listener in self.listeners:
             listener.end(None, run.step)
 
-    def _save(self, run: Run) -> None:
+    def _save(self, run: Run, *, waits: bool = False) -> None:
         if run.saved_step == run.step:
             return
         if run.stop_reason is not None and not run.loss_is_finite:
@@ -76,7 +76,7 @@ class CheckpointSaver(Hook):
             return
         for listener in self.listeners:
             listener.before_save(None, run.step)
-        run.save()
+        run.save(waits=waits or bool(self.listeners))
         for listener in self.listeners:
             if listener.after_save(None, run.step):
                 run.stop(f"{type(listener).__name__}.after_save asked for it")

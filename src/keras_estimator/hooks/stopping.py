@@ -55,6 +55,7 @@ class NanGuard(Hook):
     """
 
     watches_loss = True
+    reads_checkpoints = False
     sees_model = False
 
     def __init__(self, *, fail_on_nan_loss: bool = True) -> None:

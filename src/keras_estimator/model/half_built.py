@@ -8,13 +8,13 @@ without values does: the model says `built=True`, but the layers after that one 
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 
-from keras_estimator.errors import EstimatorError, ModelError
+from keras_estimator.errors import ModelError, NumpyCallError
 from keras_estimator.model.keras_private import all_layers, shape_of_half_built
-from keras_estimator.model.numpy_calls import explain, install
+from keras_estimator.model.numpy_calls import explained, install
 from keras_estimator.model.user_lines import line_of
 
 
@@ -43,29 +43,30 @@ def complete(model: Any) -> list[str]:
         if shape_of_half_built(part) is None:
             completed.append(part.name)
         elif not all(layer.built for layer in part.layers):
-            raise _why(part)
+            _explain(part)
     return completed
 
 
 def _build(part: keras.Sequential) -> None:
     shape = shape_of_half_built(part)
-    with contextlib.suppress(Exception):  # `_why` asks again, for the error as it is
+    with contextlib.suppress(Exception):  # `_explain` asks again, for the error as it is
         part.built = False
         part.build(shape)
     part.built = True
 
 
-def _why(part: keras.Sequential) -> EstimatorError:
-    """Return the error that tells which layer gives up, and on which line."""
+def _explain(part: keras.Sequential) -> NoReturn:
+    """Raise the error that tells which layer gives up, and on which line."""
     tensor = keras.Input(batch_shape=shape_of_half_built(part), dtype=part.input_dtype)
-    failure: BaseException = NotImplementedError()
     for layer in part.layers:
         try:
-            tensor = layer(tensor)
-        except Exception as error:  # noqa: BLE001 - whatever the code of the user raises
-            failure = error
-            break
-    return explain(failure) or _gave_up(part, layer, failure)
+            with explained():
+                tensor = layer(tensor)
+        except NumpyCallError:
+            raise
+        except Exception as error:
+            raise _gave_up(part, layer, error) from error
+    raise _gave_up(part, layer, NotImplementedError())
 
 
 def _gave_up(part: keras.Sequential, layer: Any, error: BaseException) -> ModelError:
@@ -83,4 +84,5 @@ def _gave_up(part: keras.Sequential, layer: Any, error: BaseException) -> ModelE
         expected="layers whose output shape can be found without data",
         fix=f"{f'mend {line}' if line is not None else 'mend its call'}, or state the shape: "
         f"output_shape=... of a Lambda, compute_output_shape of any other layer",
+        rule="KE203",
     )

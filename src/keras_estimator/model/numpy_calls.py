@@ -20,7 +20,6 @@ import logging
 import re
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -139,11 +138,9 @@ def explained() -> Iterator[None]:
     """Raise a `NumpyCallError` that names the user's line where the numbers of a tensor were asked for in vain."""
     try:
         yield
-    except NumpyCallError:
-        raise
     except Exception as error:
         explanation = explain(error)
-        if explanation is None:
+        if explanation is None or explanation is error:
             raise
         raise explanation from error
 
@@ -157,8 +154,8 @@ def explain(error: BaseException) -> NumpyCallError | None:
     found: NumpyCallError | None = None
     at: BaseException | None = error
     while at is not None:
-        if isinstance(at, NumpyCallError):
-            return at
+        if isinstance(at, NumpyCallError) and at.rule:
+            return at  # and not what Keras makes of its text
         if _NO_VALUES.search(str(at)):
             found = _located(at) or found
         inner = at.__cause__ or at.__context__
@@ -184,6 +181,7 @@ def _located(error: BaseException) -> NumpyCallError | None:
         found=f"`{line.text}` ({line.file}, line {line.number}): {start}",
         expected="functions that run on tensors: those of keras.ops, and NumPy's functions of the same names",
         fix=next(fixes, "replace the call by one of keras.ops, which https://keras.io/api/ops/ lists"),
+        rule="KE201",
     )
 
 
@@ -279,7 +277,7 @@ def _run_with_values(call: NumpyCall) -> Any:
     line = running_line()
     if _is_news(line.file, line.number, call.name):
         text = f"the gradient ends at {call.name} at {line}: {difference}; write it with functions of keras.ops"
-        warnings.warn_explicit(text, EstimatorWarning, line.file, line.number)
+        line.warn(EstimatorWarning(text, rule="KE202"))
     return expected
 
 

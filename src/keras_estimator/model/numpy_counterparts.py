@@ -124,6 +124,7 @@ def refusal(call: NumpyCall, reason: str, fix: str = "") -> NumpyCallError:
         found=f"`{line.text}` ({line.file}, line {line.number})" if line.text else str(line),
         expected="a function and arguments that keras.ops has too, so that it runs in the graph with its gradient",
         fix=fix or "write it with functions of keras.ops, which https://keras.io/api/ops/ lists",
+        rule="KE201",
     )
 
 

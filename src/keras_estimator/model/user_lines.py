@@ -8,9 +8,12 @@ import linecache
 import re
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from keras_estimator.errors import EstimatorWarning
 
 # What runs between a line of the user and the place where we look: never the line to name.
 _PACKAGES = frozenset({"absl", "keras", "keras_estimator", "numpy", "optree", "scipy", "tensorflow", "wrapt"})
@@ -35,6 +38,10 @@ class UserLine:
     def text(self) -> str:
         """What is written there; empty if there is no source."""
         return linecache.getline(self.file, self.number).strip()
+
+    def warn(self, warning: EstimatorWarning) -> None:
+        """Warn of something on this line, and not on that of ours which has noticed it."""
+        warnings.warn_explicit(warning, None, self.file, self.number)
 
     def __str__(self) -> str:
         return f"{Path(self.file).name}:{self.number}"

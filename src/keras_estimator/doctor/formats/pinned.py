@@ -10,6 +10,7 @@ from typing import Any
 
 from keras_estimator.doctor.findings import Finding, Place
 from keras_estimator.doctor.report import Report
+from keras_estimator.doctor.source import NOT_PARSED
 
 
 def layers_of(finding: Finding, model: dict[str, Any]) -> list[int]:
@@ -55,7 +56,7 @@ def _classes(text: str) -> list[tuple[str, int, int, frozenset[str]]]:
     """Return the name, the first line with its decorators, the last line and the bases of each class of a file."""
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    except NOT_PARSED:
         return []
     found = []
     for node in ast.walk(tree):

@@ -35,7 +35,7 @@ SEVERITY = Severity.ERROR
 def finding_of(rule: Rule, file: str, error: Exception) -> Finding:
     """Return the finding about a file that raised an error when it was parsed."""
     line, column = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1
-    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    said = error.msg if isinstance(error, SyntaxError) else str(error) or "it is nested too deep"
     place = Place(file, line, max(column, 1), line, max(column, 1) + 1)
     consequence = " ".join(rule.sections["If ignored"].split())
     return Finding(rule.code, rule.name, rule.severity, f"no Python: {said}", place, "", consequence, "", None)

@@ -44,7 +44,8 @@ from keras_estimator.doctor.placed_problems import problems_in
 from keras_estimator.doctor.rule import Problem, rule_of
 from keras_estimator.doctor.seeded_draws import seeded
 from keras_estimator.doctor.source import KerasClass, Source
-from keras_estimator.doctor.sure_tensors import SureTensors, own_attribute, sure_tensors
+from keras_estimator.doctor.sure_tensors import SureTensors, sure_tensors
+from keras_estimator.doctor.tensors import own_attribute
 
 if TYPE_CHECKING:
     from keras_estimator.doctor.live import LiveModel

@@ -45,7 +45,8 @@ from keras_estimator.doctor.names import kind_of_keras
 from keras_estimator.doctor.placed_problems import problems_told
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
-from keras_estimator.doctor.sure_tensors import SureTensors, own_attribute, sure_tensors
+from keras_estimator.doctor.sure_tensors import SureTensors, sure_tensors
+from keras_estimator.doctor.tensors import own_attribute
 
 if TYPE_CHECKING:
     from keras_estimator.doctor.failure import Failure

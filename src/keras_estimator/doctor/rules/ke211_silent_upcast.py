@@ -30,9 +30,9 @@ from __future__ import annotations
 import ast
 import linecache
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from keras_estimator.doctor.findings import Applicability, Fix, Severity
+from keras_estimator.doctor.findings import Applicability, Fix, Place, Severity
 from keras_estimator.doctor.rewriting import needs_import, replace
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
@@ -103,6 +103,8 @@ def in_model(live: LiveModel) -> Iterator[Problem]:
         source, result = (one.operation.get_attr(name).name for name in ("SrcT", "DstT"))
         if source not in _FLOATS or result != "float64" or one.place is None or one.place in found:
             continue
+        if _is_inside_of_keras(one.operation, one.place):
+            continue
         layer = live.layers.get(one.layer)
         if getattr(layer, "compute_dtype", "") == "float64":
             continue
@@ -111,3 +113,10 @@ def in_model(live: LiveModel) -> Iterator[Problem]:
             found.add(one.place)
             evidence = f"a Cast from {source} to float64 in the graph"
             yield Problem(one.place, "a tensor becomes a float64 here", layer=one.layer, evidence=evidence)
+
+
+def _is_inside_of_keras(operation: Any, place: Place) -> bool:
+    """Tell whether a layer of Keras that is called in a line made an operation: what it does inside is its business."""
+    frames = [(frame.filename, frame.lineno) for frame in operation.traceback]
+    behind = frames[len(frames) - frames[::-1].index((place.file, place.line)) :]
+    return any("/keras/src/layers/" in file.replace("\\", "/") for file, _ in behind)

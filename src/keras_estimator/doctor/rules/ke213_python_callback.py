@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING
 from keras_estimator.doctor.findings import Applicability, Fix, Severity
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
+from keras_estimator.doctor.sure_tensors import is_preprocessing
 
 if TYPE_CHECKING:
     from keras_estimator.doctor.live import LiveModel
@@ -51,7 +52,7 @@ _FIX = Fix("use functions of keras.ops", Applicability.DISPLAY)
 def in_source(source: Source) -> Iterator[Problem]:
     """Find calls of such functions in functions that Keras traces."""
     for traced in source.traced:
-        for node in traced.nodes:
+        for node in () if is_preprocessing(source.class_of(traced.node)) else traced.nodes:
             if isinstance(node, ast.Call) and source.dotted(node.func) in _FUNCTIONS:
                 yield Problem(node.func, f"{source.code(node.func)} calls Python from inside of the graph", fix=_FIX)
 

@@ -32,33 +32,11 @@ from keras_estimator.doctor.findings import Applicability, Fix, Severity
 from keras_estimator.doctor.rewriting import needs_import, replace
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
+from keras_estimator.doctor.tensorflow_table import same_in_ops
 from keras_estimator.doctor.tensors import Traced
 
 SEVERITY = Severity.INFO
 _BACKENDS = ("tensorflow.", "jax.", "torch.")
-# Functions of `tf`, `tf.math` and `tf.nn` whose counterpart has the same name and takes the same arguments.
-_ALIKE = frozenset(
-    """
-    abs exp log sqrt rsqrt square sin cos tan tanh sigmoid relu relu6 elu selu softplus softsign add subtract multiply
-    divide maximum minimum pow floor sign cast expand_dims squeeze reshape stack zeros_like ones_like logical_and
-    logical_or logical_not greater less equal round
-    """.split()
-)
-_RENAMED = {
-    "pow": "power",
-    "reduce_mean": "mean",
-    "reduce_sum": "sum",
-    "reduce_max": "max",
-    "reduce_min": "min",
-    "reduce_prod": "prod",
-    "concat": "concatenate",
-    "matmul": "matmul",
-    "softmax": "softmax",
-    "swish": "silu",
-    "silu": "silu",
-    "stop_gradient": "stop_gradient",
-}
-_WORDS = frozenset({"axis", "keepdims"})
 
 
 def in_source(source: Source) -> Iterator[Problem]:
@@ -111,18 +89,9 @@ def _fix(source: Source, calls: list[ast.Call]) -> Fix:
 
 def _counterpart(source: Source, call: ast.Call) -> str:
     """Return the function of `keras.ops` for a call; empty if it takes other arguments."""
-    module, _, name = source.dotted(call.func).rpartition(".")
-    if module not in ("tensorflow", "tensorflow.math", "tensorflow.nn") or len(call.args) > _most_arguments(name):
-        return ""
-    has_others = any(word.arg not in _WORDS for word in call.keywords)
     # `tf.cast(x, tf.float32)` would still need TensorFlow for its second argument.
-    if has_others or any(source.dotted(one).startswith(_BACKENDS) for one in call.args):
+    if any(source.dotted(one).startswith(_BACKENDS) for one in call.args):
         return ""
-    return _RENAMED.get(name) or (name if name in _ALIKE else "")
-
-
-def _most_arguments(name: str) -> int:
-    """Return how many arguments by position mean the same in both."""
-    if name.startswith("reduce_"):
-        return 3
-    return 1 if name in ("elu", "swish", "silu", "round") else 2
+    package, _, name = source.dotted(call.func).partition(".")
+    words = [str(word.arg) for word in call.keywords]
+    return (package == "tensorflow" and same_in_ops(name, len(call.args), words)) or ""

@@ -33,7 +33,8 @@ from keras_estimator.doctor.findings import Applicability, Fix, Severity
 from keras_estimator.doctor.rewriting import replace
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
-from keras_estimator.doctor.state_writes import attribute_of_self, dtype_of
+from keras_estimator.doctor.state_writes import dtype_of
+from keras_estimator.doctor.tensors import own_attribute
 
 if TYPE_CHECKING:
     from keras_estimator.doctor.failure import Failure
@@ -60,7 +61,7 @@ def in_source(source: Source) -> Iterator[Problem]:
 
 
 def _is_whole(source: Source, call: ast.Call) -> bool:
-    is_weight = attribute_of_self(call.func) in ("add_weight", "add_variable")
+    is_weight = own_attribute(call.func) in ("add_weight", "add_variable")
     dotted = source.dotted(call.func)
     if not is_weight and dotted not in ("tensorflow.Variable", "keras.Variable"):
         return False

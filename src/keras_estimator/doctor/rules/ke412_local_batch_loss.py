@@ -36,13 +36,19 @@ Evidence:
 from __future__ import annotations
 
 import ast
+import dataclasses
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from keras_estimator.doctor.findings import Applicability, Fix, Severity
+from keras_estimator.doctor.placed_problems import problems_around
 from keras_estimator.doctor.reductions import is_total
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
 from keras_estimator.doctor.tensors import Traced
+
+if TYPE_CHECKING:
+    from keras_estimator.doctor.live import LiveModel
 
 SEVERITY = Severity.WARNING
 # Whoever writes one of these thinks of replicas.
@@ -108,19 +114,36 @@ def _number(source: Source, traced: Traced, node: ast.expr, seen: tuple[str, ...
     elif isinstance(node, ast.UnaryOp):
         parts = [node.operand]
     numbers = [_number(source, traced, part, seen) for part in parts]
-    with_rows = [
-        part for part, number in zip(parts, numbers, strict=True) if number is None and traced.holds_tensor(part)
-    ]
-    return None if with_rows else next((number for number in numbers if number is not None), None)
+    others = [part for part, number in zip(parts, numbers, strict=True) if number is None]
+    return None if traced.any_holds_tensor(others) else next((number for number in numbers if number is not None), None)
 
 
 def _assigned(traced: Traced, name: str) -> list[ast.expr]:
     nodes = (node for node in traced.nodes if isinstance(node, ast.Assign | ast.AugAssign))
-    return [
-        node.value
-        for node in nodes
-        if any(
-            isinstance(one, ast.Name) and one.id == name
-            for one in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        )
-    ]
+    bound = ((node.value, node.targets if isinstance(node, ast.Assign) else [node.target]) for node in nodes)
+    return [value for value, targets in bound if any(isinstance(one, ast.Name) and one.id == name for one in targets)]
+
+
+def in_model(live: LiveModel) -> Iterator[Problem]:
+    """Call a loss of the user with a batch: one number for many rows is a number for the whole batch."""
+    loss = live.compiled_parts.get("loss")
+    function = getattr(loss, "call", loss)
+    place = live.place_of(function) if callable(function) else None
+    if place is None:
+        return  # a function of Keras
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    knows = any(text in str(getattr(code, "co_names", "")) for text in _KNOWING)
+    if not knows and (rows := _rows_of_a_number(live, function)) > 1:
+        message = "the loss is one number for all rows of one replica, and is not divided by the number of replicas"
+        for one in problems_around(place, in_source) or [Problem(place, message, fix=_OF_LOSS)]:
+            yield dataclasses.replace(one, evidence=f"it gives one number for {rows} rows")
+
+
+def _rows_of_a_number(live: LiveModel, function: Any) -> int:
+    try:
+        (answer,) = live.answer(live.arrays[0] if live.arrays else None)
+        y = live.keras.utils.unpack_x_y_sample_weight(live.data)[1]
+        loss = live.tf.convert_to_tensor(function(*map(live.tf.convert_to_tensor, (y, answer))))
+    except Exception:  # noqa: BLE001 - with what was made up, code of the user's may do anything
+        return 0
+    return 0 if len(loss.shape) else len(answer)

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 from keras_estimator.doctor.findings import Applicability, Fix, Severity
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
+from keras_estimator.doctor.sure_tensors import is_preprocessing
 
 if TYPE_CHECKING:
     from keras_estimator.doctor.live import LiveModel
@@ -46,6 +47,8 @@ def in_source(source: Source) -> Iterator[Problem]:
     """Find calls back into Python in layers, Lambdas and what a model answers."""
     for traced in source.traced:
         if traced.role not in ("layer", "lambda") and not (traced.role == "model" and traced.name == "call"):
+            continue
+        if is_preprocessing(source.class_of(traced.node)):
             continue
         for node in traced.nodes:
             if isinstance(node, ast.Call) and source.dotted(node.func) in _CALLS:

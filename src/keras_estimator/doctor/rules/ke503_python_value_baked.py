@@ -31,13 +31,19 @@ Evidence:
 from __future__ import annotations
 
 import ast
+import dataclasses
+import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from keras_estimator.doctor.findings import Applicability, Fix, Severity
+from keras_estimator.doctor.placed_problems import problems_in
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Function, KerasClass, Source
-from keras_estimator.doctor.state_writes import attribute_of_self
-from keras_estimator.doctor.tensors import Traced
+from keras_estimator.doctor.tensors import Traced, own_attribute
+
+if TYPE_CHECKING:
+    from keras_estimator.doctor.live import LiveModel
 
 SEVERITY = Severity.WARNING
 _FIX = Fix("make it a weight (trainable=False) and assign it", Applicability.DISPLAY)
@@ -67,7 +73,7 @@ def _computed_with(source: Source, one: KerasClass) -> set[str]:
             continue
         for node in traced.nodes:
             if isinstance(node, _ARITHMETIC) and (_is_tensor(traced, node.left) or _is_tensor(traced, node.right)):
-                found |= {attribute_of_self(side) for side in (node.left, node.right)}
+                found |= {own_attribute(side) for side in (node.left, node.right)}
     return found - {""}
 
 
@@ -118,3 +124,27 @@ def _in_callback(one: KerasClass, read: set[str]) -> Iterator[Problem]:
                 if attribute in read:
                     message = f"model.{attribute} is a constant of the step, and {name} sets it in vain"
                     yield Problem(statement, message, fix=_FIX)
+
+
+def in_model(live: LiveModel) -> Iterator[Problem]:
+    """Set such numbers to another one, and see what the model would answer if it were traced again."""
+    for path, layer in live.layers_of_user:
+        for one in problems_in(live, layer, in_source):
+            named = re.match(r"self\.(\w+) is a constant", one.message)
+            value: Any = getattr(layer, named[1], None) if named else None
+            if named and type(value) in (int, float) and (far := _difference(live, layer, named[1], value)):
+                evidence = f"with {value + 1} instead of {value} the answer differs by {far:.3g}, if it is traced again"
+                yield dataclasses.replace(one, layer=path, evidence=evidence)
+
+
+def _difference(live: LiveModel, layer: Any, name: str, value: Any) -> float:
+    if live.arrays is None or not live.traced:
+        return 0.0
+    try:
+        before = live.answer(live.arrays[0], training=True)
+        with live.unchanged():
+            setattr(layer, name, value + 1)
+            after = live.answer(live.arrays[0], training=True)
+    except Exception:  # noqa: BLE001 - with another number, code of the user's may do anything
+        return 0.0
+    return max((float(abs(one - two).max()) for one, two in zip(before, after, strict=True)), default=0.0)

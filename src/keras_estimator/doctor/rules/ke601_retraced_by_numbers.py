@@ -2,15 +2,14 @@
 
 What it finds:
     In a loop over `range`, `enumerate` or a list of numbers, the call of a function under `@tf.function` with the
-    number of the loop as an argument.
+    number of the loop as an argument; and a method of a model under `@tf.function` that was traced for several numbers.
 
 Why it matters:
     A number of Python is part of what a trace is made for: another number, another trace, which takes a thousand times
     as long as a step and is kept for ever. A tensor is an argument.
 
 If ignored:
-    Each turn of the loop traces the function again, and memory grows. An Estimator runs a loop of its own, which has
-    none of it.
+    Each turn of the loop traces the function again, and memory grows. An Estimator's own loop has none of it.
 
 Example:
     for epoch in range(100):
@@ -31,37 +30,42 @@ Evidence:
 from __future__ import annotations
 
 import ast
+import re
+from collections import Counter
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from keras_estimator.doctor.findings import Applicability, Fix, Severity
 from keras_estimator.doctor.rule import Problem
 from keras_estimator.doctor.source import Source
+from keras_estimator.doctor.tensors import own_attribute
+
+if TYPE_CHECKING:
+    from keras_estimator.doctor.live import LiveModel
 
 SEVERITY = Severity.WARNING
 _TF_FUNCTION = "tensorflow.function"
 _NUMBERS = ("int", "float")
+_TRACED_FOR = re.compile(r"^ *(\w+) \([A-Z_]+\): Literal\[(-?\d[\d.e+-]*)\]$", re.M)
 
 
 def in_source(source: Source) -> Iterator[Problem]:
     """Find calls in loops of numbers."""
     compiled = _compiled(source)
-    traced: set[int] | None = None
     for call in source.calls:
         given = [*call.args, *(word.value for word in call.keywords)]
         names = {name for value in given for name in _plain_names(value)}
         if not names or not _is_compiled(source, call, compiled):
             continue
-        traced = {id(one.node) for one in source.traced} if traced is None else traced
         around = source.function_of(call)
         # Inside of another trace a loop is unrolled anyway.
-        if around is not None and (id(around) in traced or _has_decorator(source, around)):
+        if around is not None and (_has_decorator(source, around) or any(one.node is around for one in source.traced)):
             continue
         changing = _numbers_of_loops(source, call)
         for value in given:
             for name in sorted(changing & set(_plain_names(value))):
-                function = source.code(call.func)
                 fix = Fix(f"hand it over as a tensor: tf.constant({source.code(value)})", Applicability.DISPLAY)
-                yield Problem(value, f"{function} is traced anew for each {name}", fix=fix)
+                yield Problem(value, f"{source.code(call.func)} is traced anew for each {name}", fix=fix)
 
 
 def _compiled(source: Source) -> set[str]:
@@ -77,10 +81,9 @@ def _compiled(source: Source) -> set[str]:
 
 def _has_decorator(source: Source, function: ast.AST) -> bool:
     for line in getattr(function, "decorator_list", ()):
-        if isinstance(line, ast.Call) and source.dotted(line.func) == _TF_FUNCTION:
-            return not _has_signature(line)
-        if source.dotted(line) == _TF_FUNCTION:
-            return True
+        is_call = isinstance(line, ast.Call)
+        if source.dotted(line.func if is_call else line) == _TF_FUNCTION:
+            return not (is_call and _has_signature(line))
     return False
 
 
@@ -93,15 +96,11 @@ def _is_compiled(source: Source, call: ast.Call, compiled: set[str]) -> bool:
     called = call.func
     if isinstance(called, ast.Name):
         return called.id in compiled
-    if not isinstance(called, ast.Attribute):
-        return False
-    if called.attr in compiled and not source.dotted(called):
+    if isinstance(called, ast.Attribute) and called.attr in compiled and not source.dotted(called):
         return True
-    if not isinstance(called.value, ast.Name) or called.value.id != "self":
-        return False
     cls = next((outer for outer in source.around(call) if isinstance(outer, ast.ClassDef)), None)
-    methods = (one for one in getattr(cls, "body", ()) if isinstance(one, ast.FunctionDef) and one.name == called.attr)
-    return any(_has_decorator(source, method) for method in methods)
+    body = getattr(cls, "body", ()) if own_attribute(called) else ()
+    return any(_has_decorator(source, one) for one in body if getattr(one, "name", "") == own_attribute(called))
 
 
 def _plain_names(value: ast.expr) -> Iterator[str]:
@@ -128,11 +127,21 @@ def _numbers_of_loops(source: Source, call: ast.Call) -> set[str]:
         function = over.func.id if isinstance(over, ast.Call) and isinstance(over.func, ast.Name) else ""
         if function == "enumerate" and isinstance(target, ast.Tuple):
             target = target.elts[0]
-        is_numbers = isinstance(over, ast.List | ast.Tuple) and all(_is_number(one) for one in over.elts)
+        given = [getattr(one, "value", None) for one in getattr(over, "elts", ())]
+        is_numbers = bool(given) and all(type(one) in (int, float) for one in given)  # True is a flag
         if (function in ("range", "enumerate") or is_numbers) and isinstance(target, ast.Name):
             found.add(target.id)
     return found
 
 
-def _is_number(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, int | float)
+def in_model(live: LiveModel) -> Iterator[Problem]:
+    """Find methods that were traced for three numbers or more, in what was done with the model before."""
+    for path, layer in live.layers_of_user:
+        methods = {name: one for cls in type(layer).__mro__ for name, one in vars(cls).items()}
+        for name in (name for name, one in methods.items() if hasattr(one, "pretty_printed_concrete_signatures")):
+            traces = _TRACED_FOR.findall(getattr(layer, name).pretty_printed_concrete_signatures())
+            for argument, count in Counter(argument for argument, _ in set(traces)).items():
+                if count > 2:
+                    message = f"self.{name} is traced anew for each {argument}"
+                    place = live.place_of(methods[name].python_function)
+                    yield Problem(place, message, layer=path, evidence=f"{count} traces")

@@ -19,6 +19,8 @@ _SETTINGS = (
     "tf_random_seed save_summary_steps save_checkpoints_steps save_checkpoints_secs log_step_count_steps "
     "plan data_position dependent_rows"
 ).split()
+# What differs of a model itself, if processes with equal programs do not compute the same.
+COMPUTATION = ("what the model answers", "what a step of training does")
 
 
 def to_compare(model: Any, state: ModelState, data: str, config: RunConfig) -> dict[str, str]:
@@ -50,4 +52,4 @@ def _computation(model: Any) -> dict[str, str]:
         hashes = found.inference.hash, found.training.hash
     except BlueprintError:
         hashes = "", ""
-    return dict(zip(("what the model answers", "what a step of training does"), hashes, strict=True))
+    return dict(zip(COMPUTATION, hashes, strict=True))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import types
-import warnings
 from typing import Any
 
 import keras
@@ -23,10 +22,11 @@ from keras_estimator.model import numpy_calls
 from keras_estimator.model.anatomy import layers_by_path
 from keras_estimator.model.blueprint import Blueprint
 from keras_estimator.model.computation.sample import batches_of, values_for
-from keras_estimator.model.computation.separability import separability_of, shift_seeds
+from keras_estimator.model.computation.separability import Separability, separability_of, shift_seeds
 from keras_estimator.model.computation.unchanged import unchanged
 from keras_estimator.model.keras_private import answer, has_own, loss_of
 from keras_estimator.model.source_lines import where_defined
+from keras_estimator.model.user_lines import running_line
 
 _LOG = logging.getLogger("keras_estimator")
 
@@ -44,6 +44,7 @@ def check_any_size(model: Any) -> None:
                 found=f"`{path}` keeps a state for each row of the batch (stateful=True)",
                 expected="layers that take any number of rows",
                 fix="train it on one device, or with stateful=False",
+                rule="KE506",
             )
     sizes = [tensor.shape[0] for tensor in getattr(model, "inputs", None) or () if tensor.shape[0] is not None]
     if sizes:
@@ -52,6 +53,7 @@ def check_any_size(model: Any) -> None:
             found=f"an input with {sizes[0]} rows",
             expected="inputs with any number of rows",
             fix="keras.Input(shape) without batch_size or batch_shape",
+            rule="KE506",
         )
 
 
@@ -70,26 +72,30 @@ def check_rows(model: Any, spec: Any, *, refuses: bool) -> None:
         try:
             found = separability_of(model, batches_of(model, None)[0])
         except BlueprintError as error:
-            _warn(f"nobody can tell whether rows of a batch depend on each other in `{model.name}`: {error.problem}")
+            text = f"nobody can tell whether rows of a batch depend on each other in `{model.name}`: {error.problem}"
+            running_line().warn(EstimatorWarning(text))
             return
     layers = layers_by_path(model)
     by_process = [path for path in found.training if _normalizes_by_process(layers.get(path))]
     if by_process:
-        _warn(
+        text = (
             f"{', '.join(by_process)}: normalizes by the rows of each replica, and its moving statistics become the "
             "mean over the replicas. To normalize by all rows: BatchNormalization(synchronized=True)"
         )
+        running_line().warn(EstimatorWarning(text, rule="KE402"))
     paths = dict.fromkeys((*found.inference, *found.training))
     dependent = [path for path in paths if path not in by_process and id(layers.get(path)) not in knowing]
     if not dependent and not found.is_separable and not knowing:
         dependent = ["the model"]
     where = [f"`{path}`{_line(layers.get(path))}" for path in dependent]
+    rule = _rule_about(dependent, found)
     if not where and _loss_depends(model, spec):
         where = ["its losses"]
     if not where:
         return
     if not refuses:
-        _warn(f"{', '.join(where)}: rows of a batch depend on each other, and each replica has only its own")
+        text = f"{', '.join(where)}: rows of a batch depend on each other, and each replica has only its own"
+        running_line().warn(EstimatorWarning(text, rule=rule))
         return
     raise ModelError(
         "rows of a batch depend on each other, so replicas that share it would train another model",
@@ -99,7 +105,14 @@ def check_rows(model: Any, spec: Any, *, refuses: bool) -> None:
         "context = tf.distribute.get_replica_context(); total, count = context.all_reduce('SUM', "
         "[tf.reduce_sum(x), tf.cast(tf.size(x), x.dtype)]); total / count; or, to let each replica reduce over its "
         'own rows: RunConfig(dependent_rows="share")',
+        rule=rule,
     )
+
+
+def _rule_about(dependent: list[str], found: Separability) -> str:
+    """Return the rule about rows that depend on each other in some layers; empty if they do in the loss alone."""
+    only_trains = set(found.training) - set(found.inference)
+    return "" if not dependent else "KE402" if only_trains.issuperset(dependent) else "KE401"
 
 
 def _loss_depends(model: Any, spec: Any) -> bool:
@@ -147,7 +160,3 @@ def _line(layer: Any) -> str:
     function = layer.function if isinstance(layer, keras.layers.Lambda) else getattr(type(layer), "call", None)
     is_of_user = isinstance(function, types.FunctionType) and not str(function.__module__).startswith("keras.")
     return f" at {where_defined(function)}" if is_of_user else ""  # type: ignore[arg-type]  # it is a function
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, EstimatorWarning, stacklevel=2)

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +158,7 @@ class TensorFlowEngine:
             self._state.put_trained()
         else:
             self._testing[feed] = loop, is_shared
+            self._state.begin()
             self.ready_to_use()
 
     def ready_to_use(self) -> None:
@@ -242,6 +243,9 @@ class TensorFlowEngine:
 
     def write_weights(self, state: State) -> None:
         self._state.write_weights(state)
+
+    def start_from(self, choose: Callable[[Any], State]) -> None:
+        self._state.start_from(choose)
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[None]:
@@ -330,6 +334,7 @@ class TensorFlowEngine:
 
     def _rehearsed(self, step: Any, *, complete: bool) -> Any:
         def rehearsed(batch: Any) -> Any:
+            self._state.begin_by(lambda: self._predicting.step(features(batch)))
             self._state.rehearse(lambda: step(batch), complete=complete)
             return step(batch)
 

@@ -15,7 +15,6 @@ import logging
 import shutil
 import time
 import uuid
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -96,9 +95,8 @@ def export_saved_model(  # noqa: PLR0913 - the arguments of the original, and wh
         if verify:
             live = verification.LiveModel(model, named, entries[""].feature_spec)
             remarks += verification.verify(folder, signatures, live, sample=sample)
-        line = running_line()
         for remark in remarks:
-            warnings.warn_explicit(remark, EstimatorWarning, line.file, line.number)
+            running_line().warn(remark)
         final = _publish(folder)
     _LOG.info("exported to %s: %s", final, ", ".join(signatures))
     return final
@@ -127,7 +125,7 @@ def _checked_owners(model: Any, signatures: Mapping[str, Signature]) -> dict[str
 
 def _entries(
     model: Any, predict: Callable[[Any], Any], spec: Any, receiver_fn: Callable[[], Any] | None
-) -> tuple[dict[str, Entry], Callable[[Any], dict[str, Any]], list[str]]:
+) -> tuple[dict[str, Entry], Callable[[Any], dict[str, Any]], list[EstimatorWarning]]:
     """Return the ways in, the function from their features to named outputs, and remarks."""
     if receiver_fn is not None:
         entries = receivers.entries(receiver_fn)
@@ -145,11 +143,11 @@ def _entries(
     fixed = declared_batch(model)
     if fixed is None or _takes_any_batch(named, spec, fixed):
         return {"": entry_of_features(model, spec)}, named, []
-    remark = (
+    text = (
         f"the model takes batches of just {fixed} rows, and so does the export: its inputs or stateful layers were "
         f"made with that size. Make them with keras.Input(shape=...), without batch_size, to serve any number."
     )
-    return {"": entry_of_features(model, with_batch(spec, fixed))}, named, [remark]
+    return {"": entry_of_features(model, with_batch(spec, fixed))}, named, [EstimatorWarning(text, rule="KE506")]
 
 
 def _takes_any_batch(named: Callable[[Any], dict[str, Any]], spec: Any, fixed: int) -> bool:
@@ -207,7 +205,7 @@ def _signature(traced: Any, entry: Entry, answer: Answer) -> Signature:
     return Signature(entry, answer, inputs, function.get_concrete_function())
 
 
-def _remarks_on_signatures(signatures: Mapping[str, Signature]) -> list[str]:
+def _remarks_on_signatures(signatures: Mapping[str, Signature]) -> list[EstimatorWarning]:
     entry = signatures[DEFAULT].entry
     renamed = [f"`{name}` as `{served}`" for name, served in servable(entry.parts()).items() if name != served]
     unlike = [
@@ -227,16 +225,17 @@ def _remarks_on_signatures(signatures: Mapping[str, Signature]) -> list[str]:
             "does not take; the signature can be used by Predict. Pass serving_input_receiver_fn="
             "ke.build_parsing_serving_input_receiver_fn(feature_spec) for tf.Examples."
         )
-    return remarks
+    return [EstimatorWarning(remark) for remark in remarks]
 
 
-def _remarks_on_writes(written: list[str]) -> list[str]:
+def _remarks_on_writes(written: list[str]) -> list[EstimatorWarning]:
     if not written:
         return []
-    return [
+    text = (
         f"serving changes the model: each request writes {', '.join(written)}, so that answers may depend on the "
         "requests before. Write in `call` only if `training` is true to keep the served model as it is."
-    ]
+    )
+    return [EstimatorWarning(text, rule="KE504")]
 
 
 def _write(folder: Path, signatures: Mapping[str, Signature], owned: Mapping[str, Any], *, as_text: bool) -> None:

@@ -21,7 +21,7 @@ import tensorflow as tf
 from keras.src.trainers import data_adapters
 
 from keras_estimator.engines.engine import Position
-from keras_estimator.engines.tensorflow.pipelines import pipeline_hash
+from keras_estimator.engines.tensorflow.pipelines import pipeline_hash, unrepeatable
 from keras_estimator.errors import EmptyInputError, InputError
 from keras_estimator.inputs import Arrays, Source, batches_per_pass, leaves
 
@@ -119,6 +119,11 @@ class ArrayFeed:
     def describe() -> str:
         """Return nothing: rows describe themselves (`inputs.identity`)."""
         return ""
+
+    @staticmethod
+    def unrepeatable() -> list[str]:
+        """Return nothing: the seed and the pass decide about the order."""
+        return []
 
     def close(self) -> None:
         """Nothing to stop: no thread reads ahead."""
@@ -232,6 +237,10 @@ class IteratorFeed:
     def describe(self) -> str:
         """Return what a tf.data pipeline of the user's reads and computes, as a hash."""
         return pipeline_hash(self._data) if isinstance(self._data, tf.data.Dataset) else ""
+
+    def unrepeatable(self) -> list[str]:
+        """Say what of a tf.data pipeline is another each time it is read (see `pipelines.unrepeatable`)."""
+        return unrepeatable(self._data) if isinstance(self._data, tf.data.Dataset) else []
 
     def close(self) -> None:
         """Let the iterator go, without waiting for it."""

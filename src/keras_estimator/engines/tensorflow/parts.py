@@ -103,6 +103,10 @@ class PartFeed:
     def __len__(self) -> int:
         return 0  # it ends with the longest part, which the others do not know
 
+    def unrepeatable(self) -> list[str]:
+        """Say what of this process's part is another each time it is read."""
+        return self._feed.unrepeatable()
+
     @staticmethod
     def describe() -> str:
         """Return nothing: what processes read differs."""

@@ -1,12 +1,12 @@
-"""Know a tf.data pipeline again: a hash of what it reads and computes, the same in every process.
+"""Know a tf.data pipeline again by a hash, the same in every process, and see whether it repeats itself.
 
 TensorFlow's own `DatasetFingerprint` tells pipelines apart by their graphs and constants (file names, rows, batch
 size) and leaves seeds out. It also sees by which number a Python function was registered, which differs each
 time a pipeline is made, and it is slow for many rows in memory; such pipelines are hashed here. What a
 Python function does, or a file holds, is in no hash.
 
-The private parts of TensorFlow used here are `Dataset._inputs` and `TensorSliceDataset._tensors`;
-tests/test_pipelines.py fails when they change.
+The private parts of TensorFlow used here are `Dataset._inputs`, `Dataset._functions`, `TensorSliceDataset._tensors`,
+and `_seed` and `_seed2` of datasets that draw; tests/test_pipelines.py fails when they change.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_estimator.model.computation.function_graph import DRAWS
 from keras_estimator.model.computation.graph_hash import CALLS_OF_PYTHON, nodes_of
 
 _SEEDED = ("Shuffle", "Random", "Sampling")  # datasets with a seed, which differs each time one is drawn
@@ -40,6 +41,30 @@ def pipeline_hash(dataset: tf.data.Dataset) -> str:
         return _digest(*(type(stage).__name__ for stage in stages))
     seeds = {name for node in nodes if node.op.startswith(_SEEDED) for name in node.input}
     return _digest(*sorted(node.op if node.name in seeds else _content(node) for node in nodes))
+
+
+def unrepeatable(dataset: tf.data.Dataset) -> list[str]:
+    """Say what makes a pipeline give something else each time it is read in a new process.
+
+    Returns:
+        Such as `"shuffle without a seed"`; empty if nothing does that can be seen. What Python computes in it cannot.
+    """
+    found: dict[str, None] = {}
+    for stage in _stages(dataset):
+        if _is_zero(getattr(stage, "_seed", None)) and _is_zero(getattr(stage, "_seed2", None)):
+            found[f"{type(stage).__name__.strip('_').removesuffix('Dataset').lower()} without a seed"] = None
+        for function in stage._functions():  # noqa: SLF001 - there is no other way to what a map does
+            for node in nodes_of(function.function.graph.as_graph_def()):
+                if node.op in DRAWS and not node.attr["seed"].i and not node.attr["seed2"].i:
+                    found[f"{node.op} without a seed in a function"] = None
+    if dataset.options().deterministic is False:
+        found["options.deterministic = False"] = None
+    return list(found)
+
+
+def _is_zero(seed: Any) -> bool:
+    value = None if seed is None else tf.get_static_value(seed)
+    return value is not None and int(value) == 0
 
 
 def _stages(dataset: tf.data.Dataset) -> Iterator[tf.data.Dataset]:

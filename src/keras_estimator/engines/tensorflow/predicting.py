@@ -59,6 +59,7 @@ class Predicting:
         carried = {} if carried is None else carried
         carried |= self._drawn
         if self._is_eager():
+            self._state.begin_by(lambda: self.step(features))
             self._state.rehearse(lambda: self.step(features), complete=False)
             self._seeds = self._state.seeds()
             with numpy_calls.eager_too(), self._state.kept(self._state.variables().values(), carried):
@@ -102,6 +103,7 @@ class Predicting:
             with numpy_calls.explained():
                 function = tf.function(self.step, autograph=False, jit_compile=None).get_concrete_function(spec)
             self._state.note_captured(function.graph.variables)
+            self._state.begin()
             self._state.settle(complete=False)
             self._state.put_averages()
             written = written_variables(function.graph, function.graph.variables)

@@ -190,6 +190,7 @@ class _Turns:
                     found=f"sums over all replicas of {[None if e is None else len(e) for e in self._asked]} tensors",
                     expected="the same code on every device",
                     fix="let what a step computes not depend on counters or random numbers of Python",
+                    rule="KE410",
                 )
             if asked is not None:
                 self._sums = self._added_up()

@@ -193,6 +193,7 @@ class ServedModel:
                 found=f"tf.py_function or tf.numpy_function ({', '.join(calls)}) in the model, its loss or its metrics",
                 expected="operations of TensorFlow or keras.ops",
                 fix="call NumPy functions directly, which run as keras.ops then; or do it in the input_fn",
+                rule="KE213",
             )
         known = {id(there.handle) for _, there in self._held.values()}
         lost = [

@@ -174,6 +174,7 @@ def feature_spec(model: Any, spec: Any) -> Any:
                 expected="a serving_input_receiver_fn, or one call of train, evaluate or predict before",
                 fix="estimator.export_saved_model(base, serving_input_receiver_fn="
                 "ke.build_raw_serving_input_receiver_fn({name: tf.TensorSpec([None, 10], tf.float32)}))",
+                rule="KE502",
             )
         declared = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
         spec = tf.nest.map_structure(_spec_of_input, declared)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-import warnings
+import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -13,13 +13,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_estimator.engines.engine import State
-from keras_estimator.errors import CheckpointMismatchError, EstimatorWarning
-from keras_estimator.model.anatomy import holdings
+from keras_estimator.errors import CheckpointMismatchError, EstimatorWarning, ModelError
+from keras_estimator.model.anatomy import Holding, holdings, weight_holdings
 from keras_estimator.model.computation.function_graph import READS
 from keras_estimator.model.keras_private import all_layers, own_as_weight, storage_of
 from keras_estimator.model.source_lines import where_assigned
+from keras_estimator.model.user_lines import running_line
 
 _SEEDS_APART = 0x9E3779B1
+_MOST_IN_A_LINE = 6
 _SEED_GENERATOR = keras.random.SeedGenerator
 # Another set of metrics does not make another model.
 _METRICS = ("loss_tracker", "compile_metrics", "compile_loss", "metrics")
@@ -34,6 +36,7 @@ class ModelState:
         self._pending: State = {}
         self._source = ""
         self._rehearsed: set[bool] = set()
+        self._start: Callable[[Any], State] | None = None  # gives what weights begin with
         self._trained: State = {}  # weights while their averages stand in for them
 
     def variables(self) -> dict[str, tf.Variable]:
@@ -53,13 +56,12 @@ class ModelState:
                 continue
             path = f"unreached/{len(self._unreached)}_{variable.name.partition(':')[0]}"
             self._unreached[id(variable)] = (path, variable)
-            warnings.warn(
+            text = (
                 f"the variable `{variable.name}` {tuple(variable.shape)} is used by the model, but no attribute, "
                 f"list, dict or closure of the model leads to it; it is saved as `{path}`, by the order of use. "
-                "Hold it in an attribute of a layer to give it a lasting name.",
-                EstimatorWarning,
-                stacklevel=2,
+                "Hold it in an attribute of a layer to give it a lasting name."
             )
+            running_line().warn(EstimatorWarning(text, rule="KE304"))
 
     def read(self) -> State:
         """Return the value of every variable, those waiting to be built included."""
@@ -74,7 +76,7 @@ class ModelState:
             CheckpointMismatchError: a variable of the model is missing in `state`, or has another
                 shape or dtype; nothing was set then.
         """
-        self._trained, self._source, self._rehearsed = {}, source, set()
+        self._trained, self._source, self._rehearsed, self._start = {}, source, set(), None
         variables = self.variables()
         missing = [path for path in variables if path not in state and not is_metric(path)]
         differing = [
@@ -91,10 +93,55 @@ class ModelState:
 
     def write_weights(self, state: State) -> None:
         """Set the weights of the model's layers, and raw variables in them; not the optimizer, metrics and seeds."""
-        weights = {id(_value(weight)) for weight in self._model.weights}
-        for holding in holdings(self._model):
-            if id(_value(holding.variable)) in weights or (holding.is_raw and isinstance(holding.owner, keras.Layer)):
-                _value(holding.variable).assign(state[holding.path])
+        for holding in weight_holdings(self._model):
+            _value(holding.variable).assign(state[holding.path])
+
+    def start_from(self, choose: Callable[[Any], State]) -> None:
+        """Set some of the weights as soon as every layer has its own, unless `write` comes first.
+
+        Args:
+            choose: Given the model, returns values by path, which are converted to the types of the variables.
+        """
+        self._start = choose
+        if self._is_built():
+            self.begin()
+
+    def begin(self) -> None:
+        """Set the weights that there are to what `start_from` gives; once more if there will be others."""
+        if self._start is None or not weight_holdings(self._model):
+            return
+        values = self._start(self._model)
+        variables = self.variables()
+        for path, value in values.items():
+            variables[path].assign(value.astype(variables[path].dtype.as_numpy_dtype))
+        if self._is_built():
+            self._start = None
+
+    def _is_built(self) -> bool:
+        return all(layer.built for layer in all_layers(self._model))
+
+    def begin_by(self, forward: Callable[[], Any]) -> None:
+        """Let a forward pass that nobody traces make the weights that `start_from` waits for.
+
+        Args:
+            forward: Calls the model on a batch, in Python; what it writes is undone.
+
+        Raises:
+            ModelError: a layer still has no weights.
+        """
+        if self._start is None:
+            return
+        with self.kept(self.variables().values()), contextlib.suppress(NotImplementedError):
+            forward()
+        if self._is_built():
+            self.begin()
+        else:
+            raise ModelError(
+                "no warm start: there are layers without weights when the first step begins",
+                found=", ".join(layer.name for layer in all_layers(self._model) if not layer.built),
+                expected="a model that is built by calling it",
+                fix="build these layers before: layer.build(shape); or let the steps be traced: run_eagerly=False",
+            )
 
     def settle(self, *, complete: bool) -> None:
         """Set variables that were built since `write`.
@@ -105,6 +152,9 @@ class ModelState:
         Raises:
             CheckpointMismatchError: a value is left over, or does not fit.
         """
+        if complete or self._is_built():
+            self.begin()
+            self._start = None
         if not self._pending:
             return
         variables = self.variables()
@@ -210,23 +260,35 @@ class ModelState:
         ]
         if not idle:
             return []
-        lines = "; ".join(f"`{h.path}` made at {where_assigned(h.owner, h.attribute)}" for h in idle)
         optimizer = self._model.optimizer
         if optimizer is not None and optimizer.built:
-            _warn_idle(f"{lines}: the optimizer was built without them, so they stay as they are", "compile() again")
+            _warn_of_idle(idle, "the optimizer was built without them, so they stay as they are", "compile() again")
             return []
         for holding in idle:
             owner = holding.owner if isinstance(holding.owner, keras.Layer) else self._model
             own_as_weight(owner, holding.variable, re.sub(r"[^A-Za-z0-9_.-]", "_", holding.path))
-        _warn_idle(
-            f"{lines}: Keras 3 never trains such variables; they are trained from here on, as Keras 2 did",
+        _warn_of_idle(
+            idle,
+            "Keras 3 never trains such variables; they are trained from here on, as Keras 2 did",
             "make them with self.add_weight(...), or pass trainable=False",
         )
         return [holding.path for holding in idle]
 
 
-def _warn_idle(what: str, way_out: str) -> None:
-    warnings.warn(f"raw trainable tf.Variables: {what}. Way out: {way_out}.", EstimatorWarning, stacklevel=2)
+def _warn_of_idle(idle: list[Holding], what: str, way_out: str) -> None:
+    lines: dict[str, list[str]] = {}
+    for held in idle:
+        line = f"`{held.path}` made at {where_assigned(held.owner, held.attribute)}"
+        lines.setdefault(_rule_about(held), []).append(line)
+    for rule, some in lines.items():
+        text = f"raw trainable tf.Variables: {'; '.join(some)}: {what}. Way out: {way_out}."
+        running_line().warn(EstimatorWarning(text, rule=rule))
+
+
+def _rule_about(idle: Holding) -> str:
+    if isinstance(idle.owner, types.FunctionType):
+        return "KE304"
+    return "KE301" if getattr(idle.owner, idle.attribute, None) is idle.variable else "KE302"
 
 
 def written_variables(graph: Any, variables: Iterable[tf.Variable]) -> list[tf.Variable]:
@@ -262,8 +324,8 @@ def _fits(value: np.ndarray[Any, Any], variable: tf.Variable) -> bool:
 
 def _mismatch(source: str, *, missing: list[str], differing: list[str], unknown: list[str]) -> CheckpointMismatchError:
     def listed(title: str, paths: list[str]) -> str:
-        shown = ", ".join(paths[:6]) + (f" and {len(paths) - 6} more" if len(paths) > 6 else "")
-        return f"{title}: {shown}" if paths else ""
+        text = ", ".join(paths) if len(paths) <= _MOST_IN_A_LINE else "".join(f"\n  {path}" for path in paths)
+        return f"{title}:{text}" if text.startswith("\n") else f"{title}: {text}" if text else ""
 
     parts = (
         listed("not in the checkpoint", missing),
@@ -274,5 +336,6 @@ def _mismatch(source: str, *, missing: list[str], differing: list[str], unknown:
         f"the checkpoint {source} holds the state of another model",
         found="\n".join(part for part in parts if part),
         expected="the same variables by path, shape and dtype",
-        fix="pass the model it was written with, or another model_dir",
+        fix="pass the model it was written with; or let this one begin with the weights that fit, elsewhere: "
+        f"model_to_estimator(model, model_dir=..., warm_start_from={source!r})",
     )

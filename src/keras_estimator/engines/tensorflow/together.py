@@ -8,7 +8,6 @@ or measured. Random numbers are drawn from seeds of their own, so that no two re
 from __future__ import annotations
 
 import logging
-import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -33,6 +32,7 @@ from keras_estimator.engines.tensorflow.shared_steps import SEEN, WEIGHT, Share
 from keras_estimator.engines.tensorflow.state import ModelState, parted_seed
 from keras_estimator.errors import EstimatorWarning, WorkersDifferError
 from keras_estimator.model.blueprint import Blueprint
+from keras_estimator.model.user_lines import running_line
 
 _LOG = logging.getLogger("keras_estimator")
 _NUMBERS_AT_ONCE = 2**21  # of float64 in one message
@@ -83,7 +83,7 @@ class Together:
             return False
         blueprint = Blueprint.of(self._members[0].model)
         for remark in blueprint.remarks:
-            warnings.warn(f"on several devices: {remark}", EstimatorWarning, stacklevel=2)
+            running_line().warn(EstimatorWarning(f"on several devices: {remark}"))
         del self._members[1:]
         for device in self.replicas.devices[1:]:
             with tf.device(device):
@@ -285,13 +285,12 @@ class Together:
         differ_somewhere = self.replicas.gather([[float(differs)]] * len(of_members)).any()
         if differ_somewhere and "counts" not in self._warned:
             self._warned.add("counts")
-            warnings.warn(
+            text = (
                 f"some of {', '.join(of_members[0])} have other values in other replicas, as each counts its own rows; "
                 "those of the first are saved. Count steps, or measure with a keras.Metric, whose sums are brought "
-                "together.",
-                EstimatorWarning,
-                stacklevel=2,
+                "together."
             )
+            running_line().warn(EstimatorWarning(text, rule="KE403"))
 
     def _take_from_first(self) -> None:
         """Give all replicas the values of the first; its metrics go on, those of the others begin anew."""

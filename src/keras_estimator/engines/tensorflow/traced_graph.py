@@ -38,6 +38,7 @@ def refuse_callbacks(graph: Any) -> None:
                 found=f"{line}: {line.text}" if line else f"{operation.type} in {operation.name}",
                 expected="operations of TensorFlow or keras.ops only",
                 fix="call NumPy itself, np.sin(x), which becomes part of the graph; or use keras.ops",
+                rule="KE501",
             )
 
 

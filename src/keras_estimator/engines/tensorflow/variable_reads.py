@@ -12,7 +12,6 @@ The operators are attributes of two classes of TensorFlow; tests/test_variable_r
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -74,7 +73,7 @@ def _read(variable: tf.Variable, dtype: tf.DType) -> tf.Tensor:
             f'self.{name} = self.add_weight(name="{name}", shape={tuple(variable.shape)}, '
             f'dtype="{variable.dtype.name}", initializer="zeros", trainable=False)'
         )
-        warnings.warn_explicit(text, EstimatorWarning, line.file, line.number)
+        line.warn(EstimatorWarning(text, rule="KE303"))
     return tf.cast(variable, dtype)
 
 

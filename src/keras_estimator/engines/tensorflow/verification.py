@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_estimator.engines.tensorflow import serving_process
 from keras_estimator.engines.tensorflow.signatures import Entry, Signature, parts
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
-from keras_estimator.errors import ExportError
+from keras_estimator.errors import EstimatorWarning, ExportError
 from keras_estimator.model.user_lines import in_one_line
 
 _BATCHES = (3, 2)
@@ -63,7 +63,9 @@ class LiveModel:
         return call.signature.answer.pick(self._function(features))
 
 
-def verify(folder: Path, signatures: Mapping[str, Signature], live: LiveModel, *, sample: Any = None) -> list[str]:
+def verify(
+    folder: Path, signatures: Mapping[str, Signature], live: LiveModel, *, sample: Any = None
+) -> list[EstimatorWarning]:
     """Compare every signature on two batches of different size; return what could not be compared.
 
     Args:
@@ -76,30 +78,31 @@ def verify(folder: Path, signatures: Mapping[str, Signature], live: LiveModel, *
         ExportError: it cannot be loaded or run without the user's code, or gives other numbers.
     """
     calls: list[Call] = []
-    doubts: list[str] = []
+    doubts: list[EstimatorWarning] = []
     for name, signature in signatures.items():
         try:
             made = [Call(name, signature, inputs) for inputs in _inputs(signature, sample)]
             live(made)
             calls += made
         except (ValueError, TypeError, tf.errors.OpError) as error:
-            doubts.append(
+            text = (
                 f"the signature `{name}` loads, but was not compared with predict: the model does not take the "
                 f"inputs that were {'made up' if sample is None else 'given'} for it ({in_one_line(error)}). "
                 "Call it once yourself: tf.saved_model.load(path).signatures"
                 f"[{name!r}]; verify=False leaves the comparison out."
             )
+            doubts.append(EstimatorWarning(text))
     served = serving_process.serve(folder, [(call.name, call.inputs) for call in calls])
     expected = live(calls)
     difference = _difference(calls, served, expected, live)
     if difference is None:
         return doubts
     if _difference(calls, live(calls), expected, live) is not None:
-        doubts.append(
+        text = (
             "the model predicts by chance (tf.random without a seed of its own), so the export was run and not "
             "compared with predict. keras.random with a SeedGenerator is repeated exactly."
         )
-        return doubts
+        return [*doubts, EstimatorWarning(text, rule="KE210")]
     raise ExportError(
         "the export serves other numbers than the model predicts",
         found=difference,

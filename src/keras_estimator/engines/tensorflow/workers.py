@@ -26,6 +26,7 @@ from tensorflow.core.protobuf.tensorflow_server_pb2 import ServerDef
 from tensorflow.python.eager import context as eager_context
 
 from keras_estimator.cluster import Task
+from keras_estimator.engines.tensorflow.alike import COMPUTATION
 from keras_estimator.engines.tensorflow.joining import came_too_late, process_lost, wait_for_all
 from keras_estimator.errors import WorkersDifferError
 
@@ -288,4 +289,5 @@ class Workers:
                 found=f"other than {self.names[0]} is at {listed}. {self.names[self.index]} has: {mine}",
                 expected="the same program, data, versions and model_dir for all",
                 fix="give every process the same script, arguments, environment and shared model_dir",
+                rule="KE410" if any(what in listed for what in COMPUTATION) else "",
             )

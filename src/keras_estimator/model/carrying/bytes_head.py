@@ -121,7 +121,7 @@ def _read_text(data: bytes) -> tuple[dict[str, Any], int]:
     text = data[start : start + length] if length < _LONGEST_TEXT else b""
     try:
         made = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged("a head that cannot be read") from error
     if not isinstance(made, dict):
         raise _damaged("a head that cannot be read")

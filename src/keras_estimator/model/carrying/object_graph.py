@@ -245,6 +245,7 @@ class ObjectGraph:
             found=f"{found}, assigned at {line}" if line else found,
             expected="values, arrays, variables, layers, and objects made of them",
             fix=f"{instead}; or take it away first: {_removal(path)}",
+            rule="KE120",
         )
 
     def _way_to(self, thing: Any) -> tuple[str, Any, str]:

@@ -67,6 +67,7 @@ def write_graph(root: Any) -> bytes:
                 found=f"{type(error).__name__}: {error}",
                 expected="functions and classes whose globals, defaults and class attributes can be pickled",
                 fix="make that object inside the function that uses it",
+                rule="KE120",
             ) from error
     return bytes_head.finish(file)
 
