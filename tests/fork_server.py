@@ -117,8 +117,8 @@ class Killer:
     def kill_at_random(self, number: int, seed: int, tell: Callable[[Kill], object] = lambda kill: None) -> list[Kill]:
         """Kill until there were so many kills, by turns while a process starts and while it trains.
 
-        Each moment is drawn from the time that this takes an unkilled training, or the rest of one. The clock of each
-        process is off by up to two days, so that time runs backwards between some of them.
+        Each moment is drawn from the time that this takes an unkilled training, or the rest of one and a bit more. The
+        clock of each process is off by up to two days, so that time runs backwards between some of them.
 
         Args:
             number: How many kills.
@@ -134,7 +134,7 @@ class Killer:
             while not is_over:
                 trains, clock = len(kills) % 2 == 1, dice.randint(-172_800, 172_800)
                 starting, training = self._spans[kind]
-                span = training * (1 - (newest or 0) / STEPS) if trains else starting
+                span = training * (1.2 - (newest or 0) / STEPS) if trains else starting
                 secs = dice.uniform(0, span) if len(kills) < number else None
                 since = time.time()
                 status = self.server.run(self.run, clock=clock, waits_for_a_step=trains, kill_after=secs, **KINDS[kind])

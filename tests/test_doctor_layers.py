@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,15 +32,15 @@ JUDGED: dict[str, dict[str, str]] = {
     "Lambda": {"KE108": "it is a Python lambda, which Keras refuses to load", "KE004": "the same"},
     "Layer": {"KE004": "`Own`, a class of this test, is not registered"},
     "RandomShear": {"KE004": "Keras refuses the numbers below zero that it has written into the config itself"},
+    "StringLookup": {"KE004": "Keras 3.12 saves one with `tf_idf`, and does not load it"},
     "TFSMLayer": {"KE004": "Keras refuses to load it: a SavedModel is code"},
     "Wrapper": {"KE004": "`Wraps`, a class of this test, is not registered"},
 }
+# Found only if the installed Keras does not load them.
+NOT_LOADED_BY_SOME = {"RandomShear", "StringLookup"}
 ALONE = JUDGED.keys() & classes().keys()
-TOGETHER = sorted((ROWS.keys() & classes().keys()) - ALONE - {"InputLayer"})  # each model has an InputLayer
-# Their steps take the longest to trace, and have the parts of those of SimpleRNN.
+# They take the longest to trace.
 RECURRENT = {"Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "GRU", "LSTM", "RNN"}
-# Rules that look at the train step.
-OF_STEPS = ("KE210", "KE212", "KE213", "KE304", "KE307", "KE309", "KE405", "KE505", "KE6")
 
 
 def together(names: Iterable[str]) -> keras.Model:
@@ -61,35 +62,34 @@ def codes(found: Iterable[Finding]) -> set[str]:
     return {one.code for one in found if one.severity is not Severity.INFO}
 
 
-def test_layers_of_keras_get_no_error_and_no_warning() -> None:
-    """With a copy in a fresh process, and one that Keras has saved and loaded."""
-    live = LiveModel(together(TOGETHER))
+def kind_of(name: str) -> str:
+    return "recurrent" if name in RECURRENT else "trained" if model_of(name).trainable_variables else "without weights"
+
+
+@pytest.mark.parametrize("kind", ["recurrent", "trained", "without weights"])
+def test_layers_of_keras_get_no_error_and_no_warning(kind: str) -> None:
+    """Together with a copy in a fresh process, and one that Keras has saved and loaded."""
+    # Each model has an InputLayer.
+    names = sorted(ROWS.keys() & classes().keys() - ALONE - {"InputLayer"})
+    model = together(name for name in names if kind_of(name) == kind)
+    if kind == "trained":
+        model.compile("sgd", "mse", jit_compile=False)
+    live = LiveModel(model)
     found = examine_model(live, Settings())
     assert bad(found) == []
     assert live.failures == []
+    assert (live.step is not None) == model.compiled
     assert live.verification is not None
-    assert set(live.verification.not_checked) == {"train step"}
     assert live.routes["save"].is_lossless
-    assert {"KE305", "KE402", "KE505"} <= {one.code for one in found}  # it has looked
-
-
-def test_layers_of_keras_that_are_trained_get_no_error_and_no_warning() -> None:
-    weighted = [name for name in TOGETHER if name not in RECURRENT and model_of(name).trainable_variables]
-    assert len(weighted) >= 30
-    model = together(weighted)
-    model.compile("sgd", "mse", jit_compile=False)
-    live = LiveModel(model)
-    assert bad(examine_model(live, Settings(select=OF_STEPS))) == []
-    assert live.step is not None
-    assert live.failures == []
+    # It has looked.
+    expected = {"recurrent": {"KE305", "KE407"}, "trained": {"KE305", "KE402"}, "without weights": {"KE305", "KE505"}}
+    assert expected[kind] <= {one.code for one in found}
 
 
 @pytest.mark.parametrize("name", sorted(ALONE))
 def test_a_warning_about_a_layer_of_keras_is_true(name: str) -> None:
-    expected = set(JUDGED[name]) - {"KE003"}
-    if name == "RandomShear" and _is_made_again(keras.layers.RandomShear(0.2, 0.2)):
-        expected = set()
     model = model_of(name)
+    expected = set() if name in NOT_LOADED_BY_SOME and _is_loaded(model) else set(JUDGED[name]) - {"KE003"}
     if model.compiled:
         model.compile("sgd", "mse", jit_compile=False)
     batch = None if getattr(model, "inputs", None) else (ROWS[name].given[0],)
@@ -100,11 +100,13 @@ def test_a_warning_about_a_layer_of_keras_is_true(name: str) -> None:
     assert live.failures == []
 
 
-def _is_made_again(layer: Any) -> bool:
-    try:
-        type(layer).from_config(layer.get_config())
-    except TypeError:
-        return False
+def _is_loaded(model: keras.Model) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(f"{folder}/model.keras")
+        try:
+            keras.models.load_model(f"{folder}/model.keras")
+        except (TypeError, ValueError):
+            return False
     return True
 
 
