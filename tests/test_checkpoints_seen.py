@@ -30,7 +30,7 @@ def test_what_is_seen_from_outside_is_said_and_what_is_not_is_not(tmp_path: Path
     (tmp_path / "checkpoints" / "step-3" / "state.safetensors").write_bytes(b"short")
     (tmp_path / "checkpoints" / "step-4").rename(tmp_path / "checkpoints" / "step-5")
     assert [one.problem for one in all_checkpoints_in(tmp_path)] == [
-        "run.json does not have the SHA-256 that it names",
+        "run.json does not end with the SHA-256 of what stands before it",
         "",
         "state.safetensors does not have the size that was written",
         "it holds the state of step 4",

@@ -34,7 +34,7 @@ def test_a_list_says_what_is_damaged_and_why(tmp_path: Path):
     assert heads.split() == ["step", "written", "size", "loss", "accuracy", "state"]
     assert aside.endswith("damaged: set aside: its state is not what was written")
     assert damaged.split()[:2] == ["1", "unknown"]
-    assert damaged.endswith("  -         -  damaged: run.json does not have the SHA-256 that it names")
+    assert damaged.endswith("  -         -  damaged: run.json does not end with the SHA-256 of what stands before it")
     assert whole.endswith("0.04762      0.02  whole")
     assert last.startswith("3 checkpoints, ")
     assert last.endswith(f"keras-estimator checkpoints {tmp_path} verify")
@@ -93,6 +93,6 @@ def test_pruning_says_what_goes_what_stays_and_what_that_frees(tmp_path: Path):
     pruning = choose(tmp_path, 1, None, damaged=False, note=lambda text: None)
     removed, left, total = pages.pruned(pruning, is_dry=True)
     assert removed.startswith("would remove step-1 (")
-    assert left.endswith("run.json does not have the SHA-256 that it names; --damaged removes it, too")
+    assert left.endswith("run.json does not end with the SHA-256 of what stands before it; --damaged removes it, too")
     assert total.startswith("would remove 1 checkpoint, ")
     assert total.endswith(" bytes; kept: 3")

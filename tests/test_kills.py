@@ -12,6 +12,7 @@ from failing_disk import AFTER, HALFWAY, needs_a_compiler
 from fork_server import KINDS, STEPS, Killer, killing, newest_of_whole, what_was_lost
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), needs_a_compiler]
+LAST_WORDS = "rename */checkpoints/@(.replaced-step-240|step-240/run.json)"
 # Each is met in one process after the other: `at` counts the calls of that process.
 POINTS: dict[str, dict[str, Any]] = {
     "before anything is written": {"pattern": "mkdir */checkpoints"},
@@ -31,6 +32,8 @@ POINTS: dict[str, dict[str, Any]] = {
     "before an export has its name": {"pattern": "rename */export/best/*[0-9]"},
     "when an export has its name": {"pattern": "rename */export/best/*[0-9]", "moment": AFTER},
     "in the last export": {"pattern": "mkdir */export/final/*", "moment": AFTER},
+    "before the last checkpoint has its name": {"pattern": "rename */checkpoints/step-240"},
+    "when it says that nothing comes after it": {"pattern": LAST_WORDS},
 }
 
 

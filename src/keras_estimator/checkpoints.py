@@ -205,7 +205,8 @@ class Checkpoints:
 
         Args:
             sets_aside: Whether to rename newer ones that cannot be trusted: they keep what is left of them, and are
-                never looked at again. Only for a run that goes on from here, and writes those steps anew.
+                never looked at again; what a killed writer left is cleared. Only for a run that goes on from here, and
+                writes those steps anew.
 
         Returns:
             The checkpoint, or None if this model_dir has none at all.
@@ -214,6 +215,9 @@ class Checkpoints:
             CorruptCheckpointError: there are checkpoints, but none of them can be trusted.
         """
         damaged: dict[Path, str] = {}
+        if sets_aside:
+            with contextlib.suppress(OSError), locked(self.folder, waits=True):
+                self._tidy()  # also for a run that has nothing more to write
         for checkpoint in reversed(self.list()):
             try:
                 restored = self.read(checkpoint)

@@ -280,4 +280,5 @@ def _no_record(path: Path) -> CheckpointError:
 
 
 def _reads_checkpoints(hook: Hook) -> bool:
-    return hook.reads_checkpoints and type(hook).after_save is not Hook.after_save
+    has_own = getattr(hook.after_save, "__func__", None) is not Hook.after_save  # of its class, or put on it
+    return hook.reads_checkpoints and has_own
