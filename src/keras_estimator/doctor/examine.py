@@ -116,7 +116,9 @@ def examine_model(live: LiveModel, settings: Settings, failures: Sequence[Failur
         warnings.simplefilter("ignore")  # what Keras and TensorFlow warn of while the model is probed is no finding
         if settings.wants(*_COMPARES_COPIES):
             live.begin_verification()
-        of_model = [finding for rule in rules_wanted(settings) for finding in rule.in_model(live)]
+        # Who waits for the other process comes last: the others have work for this one meanwhile.
+        rules = sorted(rules_wanted(settings), key=lambda rule: rule.code in _COMPARES_COPIES)
+        of_model = [finding for rule in rules for finding in rule.in_model(live)]
         _ = live.traced  # what it raises is a finding, even if no rule has traced it
     of_model += of_failures([*failures, *live.failures])
     of_source: list[Finding] = []
