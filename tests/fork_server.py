@@ -28,6 +28,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "tf.data": {"data": "pipeline"},
     "evaluated and exported": {"data": "arrays", "evaluates": True},
 }
+MOST_KILLS = 6  # of one training, so that there are enough of each kind
 PHASES = {
     "checkpoints/.writing-*": "writing a checkpoint",
     "checkpoints/.removing-*": "removing an old one",
@@ -130,12 +131,12 @@ class Killer:
             if len(kills) >= number:
                 return kills
             self.outcome(kind)
-            is_over, newest = False, None
+            is_over, newest, most = False, None, len(kills) + MOST_KILLS
             while not is_over:
                 trains, clock = len(kills) % 2 == 1, dice.randint(-172_800, 172_800)
                 starting, training = self._spans[kind]
                 span = training * (1.2 - (newest or 0) / STEPS) if trains else starting
-                secs = dice.uniform(0, span) if len(kills) < number else None
+                secs = dice.uniform(0, span) if len(kills) < min(number, most) else None
                 since = time.time()
                 status = self.server.run(self.run, clock=clock, waits_for_a_step=trains, kill_after=secs, **KINDS[kind])
                 is_over = status == 0

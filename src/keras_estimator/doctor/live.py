@@ -28,7 +28,7 @@ from keras_estimator.model import half_built, keras_private, numpy_calls
 from keras_estimator.model.anatomy import Holding, holdings, layers_by_path
 from keras_estimator.model.blueprint import Blueprint
 from keras_estimator.model.carrying.shells import NotCarriedError
-from keras_estimator.model.computation.fingerprint import Traced, take_fingerprints
+from keras_estimator.model.computation.fingerprint import Traced, loss_and_gradients, take_fingerprints
 from keras_estimator.model.computation.purity import Purity, purity_of
 from keras_estimator.model.computation.sample import batches_of, features_of, values_for
 from keras_estimator.model.computation.separability import Separability, separability_of
@@ -39,7 +39,7 @@ from keras_estimator.model.user_lines import UserLine
 from keras_estimator.model.verification import Difference, Verification, compared, inputs_for, trial_here
 
 _Found = TypeVar("_Found")
-_TRACES = 3  # two of a clock may be equal
+_TRACES = 3  # of code of the user's: two of a clock may be equal
 
 
 class LiveModel:
@@ -53,6 +53,7 @@ class LiveModel:
     def __init__(self, model: Any, batch: Any = None) -> None:
         self.model = model
         self.batch = batch
+        self._trained: set[int] = set()  # weights that have a gradient
         # What goes wrong while the model is probed: each error once.
         self.failures: list[Failure] = []
 
@@ -128,7 +129,7 @@ class LiveModel:
         """Its fingerprints, taken several times; empty if it cannot be traced."""
         try:
             with numpy_calls.heard() as heard:
-                traced = take_fingerprints(self.model, self.batch, _TRACES)
+                traced = take_fingerprints(self.model, self.batch, _TRACES if self.files else 2)
         except EstimatorError as error:
             self._failed(error if error.rule else error.__cause__ or error, "call")
             return []
@@ -165,10 +166,34 @@ class LiveModel:
 
     @cached_property
     def step(self) -> LiveGraph | None:
-        """The graph of its `train_step`; None if it is not compiled or cannot be traced."""
+        """The graph of its `train_step`; None if it is not compiled or cannot be traced.
+
+        Where all in it is Keras's own it ends with the gradients: an update of each weight takes as long to trace as
+        all the rest, and nobody asks what is in it.
+        """
         if not self.model.compiled:
             return None
-        return self._graph("train", self.model.train_step, lambda: self.traced and self.traced[0].data)
+        step = self.model.train_step if self._has_own_step else self._up_to_the_update
+        return self._graph("train", step, lambda: self.traced and self.traced[0].data)
+
+    @property
+    def _has_own_step(self) -> bool:
+        optimizer = self.model.optimizer
+        is_keras = optimizer is not None and not whereabouts.is_of_user(type(optimizer))
+        return not is_keras or keras_private.has_own(self.model, "train_step")
+
+    def _up_to_the_update(self, data: Any) -> Any:
+        loss, gradients, metrics = loss_and_gradients(self.model, data, with_gradients=True)
+        weights = zip(self.model.trainable_weights, gradients, strict=True)
+        self._trained = {id(weight) for weight, gradient in weights if gradient is not None}
+        return loss, gradients, metrics
+
+    @cached_property
+    def trained(self) -> set[int]:
+        """The ids of the variables that its `train_step` writes to, or has a gradient for."""
+        if self.step is None:
+            return set()
+        return self._trained | {id(captured.holding.variable) for captured, _ in self.step.writes() if captured.holding}
 
     def _graph(self, moment: str, function: Any, specs: Any) -> LiveGraph | None:
         given = specs()

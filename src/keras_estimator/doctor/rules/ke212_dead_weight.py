@@ -44,13 +44,13 @@ def in_model(live: LiveModel) -> Iterator[Problem]:
     is_own = any(getattr(type(live.model), name) is not getattr(live.keras.Model, name) for name in _STEPS)
     if live.step is None or is_own:
         return
-    written = {id(captured.holding.variable) for captured, _ in live.step.writes() if captured.holding}
     held = {id(one.variable): one for one in live.holdings}
     weights = live.model.trainable_weights
-    for one in (held[id(weight)] for weight in weights if id(weight) in held and id(weight) not in written):
+    for one in (held[id(weight)] for weight in weights if id(weight) in held and id(weight) not in live.trained):
         place = live.place_of_attribute(one.owner, one.attribute)
         message = f"`{one.path}` has no gradient, and is never trained"
         evidence = (
-            f"the train step writes to {len(written & {id(weight) for weight in weights})} of {len(weights)} weights"
+            f"the train step has gradients for {len(live.trained & {id(weight) for weight in weights})} of "
+            f"{len(weights)} weights"
         )
         yield Problem(place, message, layer=one.path.rpartition("/")[0], evidence=evidence, fix=_FIX)

@@ -200,16 +200,25 @@ def _trace_training(tracer: Tracer, model: Any, data: Any) -> _Mode:
         return _mode(tracer.trace(model.train_step, data))
     if model.optimizer is not None:
         model.optimizer.build(model.trainable_weights)
-    hashes, _ = tracer.trace(functools.partial(_loss, model, with_gradients=False), data)
+    hashes, _ = tracer.trace(functools.partial(loss_and_gradients, model, with_gradients=False), data)
     if hashes.has_own_gradients:
-        hashes, _ = tracer.trace(functools.partial(_loss, model, with_gradients=True), data)
+        hashes, _ = tracer.trace(functools.partial(loss_and_gradients, model, with_gradients=True), data)
     loss, update = hashes.computation(), _update(tracer, model)
     whole = Computation(digest(loss.hash, *update.values()), {**loss.parts, **update})
     return _Mode(whole, None, hashes.calls_python, hashes.needs_graph)
 
 
-def _loss(model: Any, data: Any, *, with_gradients: bool) -> Any:
-    """Do what `train_step` of Keras does, up to the update of the weights."""
+def loss_and_gradients(model: Any, data: Any, *, with_gradients: bool) -> tuple[Any, list[Any], Any]:
+    """Do what `train_step` of Keras does, up to the update of the weights.
+
+    Args:
+        model: A compiled model.
+        data: A batch as `train_step` gets it, of tensors.
+        with_gradients: Whether they are wanted.
+
+    Returns:
+        The loss; the gradients of the trainable weights, None where there is none, or nothing; what the metrics say.
+    """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     with tf.GradientTape() as tape:
         answer = keras_private.answer(model, x, training=True)
