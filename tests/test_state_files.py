@@ -305,3 +305,12 @@ def test_a_record_that_nobody_would_read_again_is_not_written(tmp_path: Path):
         amend_record(tmp_path, {"short": 1, "hooks": "x" * 65 * 2**20})
     assert "('hooks', " in caught.value.found
     assert (tmp_path / RUN_FILE).read_bytes() == before
+
+
+def test_whoever_may_read_one_of_the_files_may_read_the_other(tmp_path: Path):
+    before = os.umask(0o027)
+    try:
+        write(tmp_path, {"a": np.zeros(1)})
+    finally:
+        os.umask(before)
+    assert {(tmp_path / name).stat().st_mode & 0o777 for name in (RUN_FILE, STATE_FILE)} == {0o640}

@@ -17,6 +17,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -89,6 +90,7 @@ def write_files(
         "run": dict(run),
     }
     run_file.write_bytes(_written(record))
+    shutil.copymode(run_file, state_file)  # safetensors makes a file for this user alone; an evaluator may be another
     for path in (state_file, run_file, folder):
         flush(path)
 
