@@ -39,7 +39,7 @@ from keras_estimator.model.user_lines import UserLine
 from keras_estimator.model.verification import Difference, Verification, compared, inputs_for, trial_here
 
 _Found = TypeVar("_Found")
-_TRACES = 3  # of code of the user's: two of a clock may be equal
+_TRACES = 3  # two of a clock, or of layers of Keras that choose by Python's random numbers, may be equal
 
 
 class LiveModel:
@@ -129,7 +129,7 @@ class LiveModel:
         """Its fingerprints, taken several times; empty if it cannot be traced."""
         try:
             with numpy_calls.heard() as heard:
-                traced = take_fingerprints(self.model, self.batch, _TRACES if self.files else 2)
+                traced = take_fingerprints(self.model, self.batch, _TRACES)
         except EstimatorError as error:
             self._failed(error if error.rule else error.__cause__ or error, "call")
             return []
