@@ -39,7 +39,7 @@ from keras_estimator.model.user_lines import UserLine
 from keras_estimator.model.verification import Difference, Verification, compared, inputs_for, trial_here
 
 _Found = TypeVar("_Found")
-_TRACES = 3  # two of a clock, or of layers of Keras that choose by Python's random numbers, may be equal
+_TRACES = 3  # the first is not compared (see `purity`)
 
 
 class LiveModel:
