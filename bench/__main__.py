@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from bench.options import chosen
 from bench.original_environment import NoEnvironmentError, original_python
 from bench.race import Effort, race
 from bench.report import draw, print_tables
@@ -27,15 +28,6 @@ _progress = Console(stderr=True)
 
 def _say(line: str) -> None:
     _progress.print(line, style="dim", highlight=False, markup=False)
-
-
-def _chosen(given: str, known: tuple[str, ...], option: str) -> list[str]:
-    names = [name for name in given.split(",") if name]
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        problem = f"{', '.join(unknown) or 'nothing'} is not among {', '.join(known)}"
-        raise typer.BadParameter(problem, param_hint=option)
-    return names
 
 
 def _contenders(peers: list[str]) -> list[str]:
@@ -97,8 +89,8 @@ def main(
     out: Annotated[Path, typer.Option(help="The folder of the results.")] = Path(__file__).parent / "results",
 ) -> None:
     """Measure keras-estimator against fit, a hand-written loop and the original, taking turns in one run."""
-    chosen = _chosen(models, tuple(WORKLOADS), "--models"), _chosen(peers, _PEERS, "--peers")
-    results = _measure(*chosen, _QUICK if quick else Effort(rounds=rounds))
+    names = chosen(models, tuple(WORKLOADS), "--models"), chosen(peers, _PEERS, "--peers")
+    results = _measure(*names, _QUICK if quick else Effort(rounds=rounds))
     out.mkdir(parents=True, exist_ok=True)
     written = [out / "latest.json"]
     written[0].write_text(json.dumps(results, indent=1) + "\n")

@@ -19,6 +19,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bench.options import chosen
+
 _ROOT = Path(__file__).parent.parent
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 # What is to be reached: seconds, or multiples of the memory of the weights.
@@ -186,10 +188,7 @@ def main(
     out: Annotated[Path, typer.Option(help="The folder of the results.")] = Path(__file__).parent / "results",
 ) -> None:
     """Measure what a copy and a fingerprint of a model cost, in time and memory, against Keras's own copies."""
-    names = [name for name in models.split(",") if name]
-    unknown = [name for name in names if name not in MODELS]
-    if unknown or not names:
-        raise typer.BadParameter(f"{', '.join(unknown) or 'nothing'} is not among {', '.join(MODELS)}")
+    names = chosen(models, MODELS, "--models")
     results = {name: _in_a_process(name, rounds) for name in names}
     out.mkdir(parents=True, exist_ok=True)
     (out / "copies.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

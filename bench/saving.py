@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bench.options import chosen
 from bench.summary import ratio, spread
 from bench.workloads import WORKLOADS, Workload
 
@@ -145,10 +146,7 @@ def main(
     out: Annotated[Path, typer.Option(help="The folder of the results; its disk is measured.")] = _RESULTS,
 ) -> None:
     """Measure what checkpoints cost a training, and how fast a large one is written, against the disk itself."""
-    names = [name for name in models.split(",") if name]
-    unknown = [name for name in names if name not in WORKLOADS]
-    if unknown or not names:
-        raise typer.BadParameter(f"{', '.join(unknown) or 'nothing'} is not among {', '.join(WORKLOADS)}")
+    names = chosen(models, WORKLOADS, "--models")
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as folder:
         trained = {name: training(WORKLOADS[name], rounds, secs, Path(folder)) for name in names}

@@ -29,6 +29,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bench.options import chosen
 from bench.race import Worker, WorkerError
 from bench.summary import ratio, spread
 from bench.workloads import WORKLOADS, Workload
@@ -173,10 +174,7 @@ def main(
     out: Annotated[Path, typer.Option(help="The folder of the results.")] = Path(__file__).parent / "results",
 ) -> None:
     """Measure what it costs that two processes train one model together, against one, and against two apart."""
-    names = [name for name in models.split(",") if name]
-    unknown = [name for name in names if name not in WORKLOADS]
-    if unknown or not names:
-        raise typer.BadParameter(f"{', '.join(unknown) or 'nothing'} is not among {', '.join(WORKLOADS)}")
+    names = chosen(models, WORKLOADS, "--models")
     if len(set(_cores())) < 2:
         _progress.print("[bold red]There is one core only:[/] two processes share it, so that no ratio means anything.")
     results = {}

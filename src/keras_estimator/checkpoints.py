@@ -244,6 +244,17 @@ class Checkpoints:
         """Return the folders of checkpoints that were set aside, as they could not be trusted."""
         return sorted(path for path in self.folder.glob(f"{_ASIDE}step-*") if path.is_dir())
 
+    def remove(self, paths: Iterable[Path]) -> None:
+        """Remove folders that `list` or `damaged` gave; one that is gone is passed over.
+
+        Raises:
+            OSError: the disk does not let go of one.
+        """
+        with locked(self.folder, waits=True):
+            for path in filter(Path.exists, paths):
+                self._discard(path)
+            flush(self.folder)
+
     def _set_aside(self, paths: Iterable[Path]) -> Sequence[Path]:
         moved = []
         with contextlib.suppress(OSError), locked(self.folder, waits=True):  # they may stay: they are never used
@@ -256,11 +267,11 @@ class Checkpoints:
 
     def _steadily(self, read: Callable[[Path], _T], path: Path) -> _T:
         """Read from a checkpoint, again if a writer replaced it in the meantime; it may have been removed, too."""
-        while (identity := _identity(path)) is not None:
+        while (identity := identity_of(path)) is not None:
             try:
                 return read(path)
             except CorruptCheckpointError:
-                if identity == _identity(path):
+                if identity == identity_of(path):
                     raise
         raise self._missing(f"at {path}")
 
@@ -342,17 +353,6 @@ class Checkpoints:
             fix="pass one of those steps, or none for the newest" if steps else "call train first",
         )
 
-    def remove(self, paths: Iterable[Path]) -> None:
-        """Remove folders that `list` or `damaged` gave; one that is gone is passed over.
-
-        Raises:
-            OSError: the disk does not let go of one.
-        """
-        with locked(self.folder, waits=True):
-            for path in filter(Path.exists, paths):
-                self._discard(path)
-            flush(self.folder)
-
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
@@ -361,12 +361,13 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def identity_of(path: Path) -> tuple[int, int, int] | None:
+    """Return what is another one once a writer has put something else there, or into it; None if nothing is there."""
     try:
         found = path.stat()
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _check_name(path: Path, step: int) -> None:

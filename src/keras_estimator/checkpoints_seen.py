@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from keras_estimator.checkpoints import Checkpoint, Checkpoints
+from keras_estimator.checkpoints import Checkpoint, Checkpoints, identity_of
 from keras_estimator.errors import CorruptCheckpointError
 from keras_estimator.state_files import STATE_FILE, read_record
 from keras_estimator.tf_checkpoints import check_tf_files, list_tf_checkpoints, number_of
@@ -55,9 +55,9 @@ def all_checkpoints_in(folder: Path) -> list[CheckpointSeen]:
 def look_at_checkpoint(checkpoint: Checkpoint) -> CheckpointSeen:
     """Look at one checkpoint of ours, again if its run replaced it between the look at one file and at the other."""
     while True:
-        before = _identity(checkpoint.path)
+        before = identity_of(checkpoint.path)
         seen = _look_once(checkpoint)
-        if not seen.problem or before == _identity(checkpoint.path):
+        if not seen.problem or before == identity_of(checkpoint.path):
             return seen
 
 
@@ -105,14 +105,6 @@ def _tf_seen(prefix: Path) -> CheckpointSeen:
 def _numbers(metrics: Any) -> dict[str, float]:
     found = metrics if isinstance(metrics, dict) else {}
     return {str(name): value for name, value in found.items() if type(value) is float}
-
-
-def _identity(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _file_size(path: Path) -> int | None:

@@ -112,10 +112,13 @@ class Reader:
         held, self._held = self._held, None
         reading = self._resumed(source, held, record)
         is_open = held is not None and held.feed is reading.feed
-        if held is not None and not is_open:
-            held.feed.close()
-        _say_if_unrepeatable(reading.feed)
-        reading.draws = held.draws if held is not None and is_open else draws or {}
+        if held is not None and is_open:
+            reading.draws = held.draws
+        else:
+            _say_if_unrepeatable(reading.feed)
+            reading.draws = draws or {}
+            if held is not None:
+                held.feed.close()
         try:
             self._seek(reading, is_open=is_open)
             yield reading

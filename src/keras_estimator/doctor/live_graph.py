@@ -15,7 +15,7 @@ from keras_estimator.doctor.findings import Place
 from keras_estimator.engines.tensorflow.traced_graph import line_of_operation, operations
 from keras_estimator.model.anatomy import Holding
 from keras_estimator.model.carrying.carried_parts import owner_of_handle
-from keras_estimator.model.computation.function_graph import READS, FunctionGraph
+from keras_estimator.model.computation.function_graph import DRAWS, READS, FunctionGraph
 from keras_estimator.model.computation.traces import Tracer
 from keras_estimator.model.keras_private import storage_of
 
@@ -37,6 +37,11 @@ class Operation:
     layer: str
     operation: Any
     handles: tuple[Any, ...]
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers by a state of its own, which no variable holds."""
+        return self.kind in DRAWS
 
     def constant_input(self, number: int) -> Any:
         """Return the value of one of its inputs as an array; None if it is no constant."""

@@ -55,10 +55,7 @@ _OF_TENSORFLOW = frozenset(
 # How many arguments of a function of `keras.random` come before its seed.
 _BEFORE_SEED = {"normal": 4, "uniform": 4, "truncated_normal": 4, "categorical": 3, "dropout": 3, "shuffle": 2}
 _BEFORE_SEED |= {"randint": 4, "gamma": 3, "binomial": 4, "beta": 4}
-_OPERATIONS = (
-    "RandomUniform RandomUniformInt RandomStandardNormal ParameterizedTruncatedNormal TruncatedNormal RandomShuffle "
-    "Multinomial RandomGamma RandomPoissonV2 StatefulRandomBinomial"
-).split()
+_BY_GENERATOR = "StatefulRandomBinomial"  # of tf.random, whose generator no layer holds
 _ADVICE = Fix("draw with keras.random and a keras.random.SeedGenerator of the layer", Applicability.DISPLAY)
 
 
@@ -117,9 +114,10 @@ def in_model(live: LiveModel) -> Iterator[Problem]:
         states = [one for one in graph.captured if one.holding is None] if graph else []
         keras = {id(one.handle) for one in states if "seed_generator_state" in one.name}
         for one in graph.operations if graph else ():
-            draws = one.kind in _OPERATIONS or any(id(handle) in keras for handle in one.handles)
+            is_tensorflows = one.draws or one.kind == _BY_GENERATOR
+            draws = is_tensorflows or any(id(handle) in keras for handle in one.handles)
             if draws and (where := (one.place, one.layer if one.place is None else "")) not in found:
                 found.add(where)
-                drawn = one.kind if one.kind in _OPERATIONS else "keras.random"
+                drawn = one.kind if is_tensorflows else "keras.random"
                 message = f"{drawn} draws from a generator of the whole process"
                 yield Problem(one.place, message, layer=one.layer, evidence=f"{one.kind} in the graph", fix=_ADVICE)

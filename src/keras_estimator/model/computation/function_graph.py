@@ -30,13 +30,13 @@ _READ_BY_CALL = "_read_only_resource_inputs"
 DRAWS = frozenset(
     """
     RandomUniform RandomUniformInt RandomStandardNormal ParameterizedTruncatedNormal TruncatedNormal
-    RandomShuffle Multinomial RandomGamma RandomGammaGrad RandomPoisson RandomPoissonV2
+    RandomShuffle Multinomial RandomGamma RandomPoisson RandomPoissonV2
     """.split()
 )
 # These, too, have a state of their own, or wait for others: nothing happens if nobody reads their result.
 _WITHOUT_EFFECT = DRAWS | frozenset(
     """
-    CollectiveGather CollectiveReduce CollectiveBcastSend CollectiveBcastSendV2 CollectiveBcastRecv
+    RandomGammaGrad CollectiveGather CollectiveReduce CollectiveBcastSend CollectiveBcastSendV2 CollectiveBcastRecv
     CollectiveBcastRecvV2 NcclAllReduce Recv CollectiveInitializeCommunicator CollectiveAssignGroupV2
     CudnnRNN CudnnRNNBackprop CudnnRNNV2 CudnnRNNV3 CudnnRNNBackpropV2 CudnnRNNBackpropV3 RestoreV2 SaveV2
     """.split()
