@@ -60,6 +60,14 @@ def test_a_model_that_travels_passes_and_is_left_as_it_was() -> None:
 
 
 @pytest.mark.slow
+def test_the_fresh_process_rounds_as_this_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow has read the environment long before, here; oneDNN's matrix products round otherwise."""
+    here = "0" if os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0" else "1"
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", here)
+    assert Blueprint.of(network(L.Lambda(lambda x: tf.sin(x)))).verify().passed
+
+
+@pytest.mark.slow
 def test_what_depends_on_the_process_is_found_and_its_layer_named() -> None:
     found = Blueprint.of(network(KnowsItsProcess())).verify()
     assert {one.check for one in found.differences} == {"answers", "train step", "fingerprint"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import webbrowser
 from collections.abc import Callable
@@ -135,6 +136,8 @@ def checkpoints(  # noqa: PLR0913 - each is an option of the command
     from keras_estimator.inspection import command  # noqa: PLC0415 - the other commands do without it
     from keras_estimator.inspection.text import printable  # noqa: PLC0415 - the same
 
+    # What TensorFlow says of this machine, on reading one of its checkpoints, is no part of the answer.
+    os.environ.update({"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"} | os.environ)
     note = functools.partial(typer.echo, err=True)
     asked = command.Asked(
         model_dir, action, tuple(which or ()), format_, keep, keep_every_n_hours, damaged=damaged, dry_run=dry_run

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import os
 import re
 import sys
 import time
@@ -74,9 +73,6 @@ def run_checkpoints(asked: Asked, say: Callable[[str], None], note: Callable[[st
         CheckpointError: there is no checkpoint, the one to show or compare is damaged, or one cannot be removed.
     """
     _check(asked)
-    # What TensorFlow says of this machine is no part of the answer.
-    for name, value in (("TF_CPP_MIN_LOG_LEVEL", "3"), ("TF_ENABLE_ONEDNN_OPTS", "0")):
-        os.environ.setdefault(name, value)
     actions = {"list": _list, "show": _show, "diff": _diff, "verify": _verify, "prune": _prune}
     return actions[asked.action](asked, lambda line: say(printable(line)), lambda line: note(printable(line)))
 
