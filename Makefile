@@ -19,7 +19,11 @@ test: $(READY) ## Run the tests
 
 oldest: $(OLDEST)/ready ## Run the quick tests on the oldest Keras and TensorFlow that are supported
 	$(OLDEST)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-	  -m "not slow and not wheel" --ignore tests/test_layout.py
+	  -m "not slow and not wheel" $(foreach name,$(WITHOUT_KERAS),--ignore-glob 'tests/test_$(name).py')
+
+# What these are about is the same with every version of Keras.
+WITHOUT_KERAS := layout checkpoint* damaged_* hostile_* state_files inspection_* opened targets doctor_packages command \
+  local_launcher* bench plain_files
 
 lint: $(READY) ## Check style, types and who may import whom
 	$(BIN)/ruff check .
@@ -32,8 +36,9 @@ check: lint test ## What a change must pass: lint and test
 wheel: $(READY) ## Build the wheel, install it alone elsewhere and run the README's first snippet on it
 	$(BIN)/python -m pytest -m wheel
 
-bench: $(READY) ## Measure the speed against Keras and the original, what copies and checkpoints cost, two processes against one, the doctor
+bench: $(READY) ## Measure the speed against Keras, JAX and the original, how cost grows, copies, checkpoints, two processes, the doctor
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.growth
 	$(BIN)/python -m bench.copies
 	$(BIN)/python -m bench.scaling
 	$(BIN)/python -m bench.saving
@@ -51,7 +56,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --extra demo --extra dev --universa
   --custom-compile-command "make lock"
 
 clean: ## Remove the environment and everything else that was made here
-	rm -rf $(VENV) $(OLDEST) bench/.env-original build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) bench/.env-* build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The set-up, done again only when what it installs has changed; what is there already is not fetched again.

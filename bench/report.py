@@ -1,27 +1,27 @@
-"""Shows the results to a person: tables for the terminal, a picture for the page."""
+"""Shows the results to a person in the terminal: all rows, the best of each kind, and the claims."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.summary import EVALUATE_COST, EVALUATE_SPEED, OURS, STEPS, WHOLE_CALLS
-from bench.workloads import WORKLOADS
+from bench.claims import hardest
+from bench.rows import FAMILIES, ROWS
+from bench.summary import digest, modes_of
 
-_NARROWEST = 136  # Columns; a pipe counts as 80, in which no table fits.
-_RATIOS = {
-    STEPS: "train(): steps/s, ours / peer",
-    EVALUATE_SPEED: "evaluate(): time, peer / ours",
-    EVALUATE_COST: "evaluate(): time, ours / peer",
+MODE_TITLES = {
+    "train": "Training: ours in steps/s",
+    "evaluate": "Evaluating: ours in ms for a call",
+    "predict": "Predicting: ours in ms for a call",
+    "latency": "One example: our predictor in ms for a call",
 }
-_OURS_COLOR, _PEER_COLOR = "#0b7285", "#adb5bd"
+_NARROWEST = 166  # Columns; a pipe counts as 80, in which no table fits.
 
 
 def print_tables(results: dict[str, Any]) -> None:
-    """Print the speed, the calls and the targets.
+    """Print all rows, by mode how many times as fast ours is, and the claims.
 
     Args:
         results: What `bench.__main__` writes as JSON.
@@ -29,122 +29,130 @@ def print_tables(results: dict[str, Any]) -> None:
     console = Console()
     if console.width < _NARROWEST:
         console = Console(width=_NARROWEST)
-    console.print(_speed_table(results["workloads"]))
-    console.print(_call_table(results["workloads"]))
-    if results["targets"]:
-        console.print(_target_table(results["targets"]))
-    for workload, name, contender in _rows(results["workloads"]):
-        if "failed" in contender:
-            console.print(f"[bold red]{name} did not run on {workload}:[/]")
-            console.print(contender["failed"], markup=False)
+    workloads = results["workloads"]
+    console.print(_rows_table(workloads))
+    for mode in modes_of(workloads):
+        console.print(_digest_table(workloads, mode))
+    if results["claims"]:
+        console.print(_claims_table(results["claims"]))
+        console.print(_missed_table(results["claims"]))
+    for name, reason in results["not_run"].items():
+        console.print(f"[bold red]{name} was not run at all:[/]")
+        console.print(reason, markup=False)
+    for workload, summary in workloads.items():
+        for name, contender in summary["contenders"].items():
+            if "failed" in contender:
+                console.print(f"[bold red]{name} did not run on {workload}:[/]")
+                console.print(contender["failed"], markup=False)
 
 
-def _rows(workloads: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+def ours_text(mode: str, secs: dict[str, Any] | None) -> str:
+    """Return what ours reached, as a rate or in milliseconds."""
+    if secs is None:
+        return ""
+    return _rate(1 / secs["median"]) if mode == "train" else _ms(secs)
+
+
+def ratio_text(ratio: dict[str, Any]) -> str:
+    """Return the median with the least and the greatest."""
+    return f"{_short(ratio['median'])} ({_short(ratio['min'])}-{_short(ratio['max'])})"
+
+
+def peer_text(peer: dict[str, Any] | None) -> str:
+    """Return a cell of `digest`: the ratio, and of which row unless its kind has only one."""
+    if peer is None:
+        return ""
+    family = ROWS[peer["row"]].family
+    is_only = sum(row.family == family for row in ROWS.values()) == 1
+    return ratio_text(peer["ratio"]) if is_only else f"{ratio_text(peer['ratio'])} {peer['row']}"
+
+
+def bound_text(claim: dict[str, Any]) -> str:
+    """Return the bound of a judged claim."""
+    return f"at most {claim['at_most']:g}" if claim["at_least"] is None else f"at least {claim['at_least']:g}"
+
+
+def reached_text(claim: dict[str, Any]) -> str:
+    """Return the hardest case of a judged claim, and where it was."""
+    case = hardest(claim)
+    return f"{_short(case['reached']['median'])} ({case['model']}, {case['mode']}, {case['peer']})"
+
+
+def verdict(claim: dict[str, Any]) -> str:
+    """Return whether it was met, and in how many of its cases."""
+    met = sum(case["met"] for case in claim["cases"])
+    return "met" if claim["met"] else f"MISSED in {len(claim['cases']) - met} of {len(claim['cases'])}"
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
+
+
+def _ms(secs: dict[str, Any]) -> str:
+    ms = secs["median"] * 1000
+    return f"{ms:,.0f}" if ms >= 100 else f"{ms:.2f}"
+
+
+def _table(title: str, columns: list[str], *, left: int, caption: str = "") -> Table:
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place < left else "right", no_wrap=True)
+    return table
+
+
+def _rows_table(workloads: dict[str, Any]) -> Table:
+    columns = ["model", "row", "steps/s", "train() adds", "evaluate", "predict", "one example", "resident", "1 step"]
+    caption = "Medians; all but steps/s and peak are ms for a call. In brackets: only tried."
+    table = _table("All rows", [*columns, "peak MiB", "left out"], left=2, caption=caption)
+    for workload, summary in workloads.items():
+        for name, row in summary["contenders"].items():
+            if "secs" in row:
+                style = "bold" if name in summary["ours"].values() else ""
+                table.add_row(workload, name, *_row_cells(row), style=style)
+            elif "left_out" in row:
+                tried = f"({_rate(row['tried'])})" if "tried" in row else ""
+                table.add_row(workload, name, tried, *[""] * 7, row["left_out"], style="dim")
+        table.add_section()
+    return table
+
+
+def _row_cells(row: dict[str, Any]) -> list[str]:
+    secs, adds = row["secs"], row.get("train_call_adds_ms")
+    calls = ("evaluate", "predict", "predict_one", "answer", "train_once")
     return [
-        (workload, name, contender)
-        for workload, summary in workloads.items()
-        for name, contender in summary["contenders"].items()
+        _rate(1 / secs["train"]["median"]) if "train" in secs else "",
+        f"{adds['median']:,.0f}" if adds else "",
+        *(_ms(secs[what]) if what in secs else "" for what in calls),
+        f"{row['peak_memory_mib']:,.0f}",
     ]
 
 
-def _ran(workloads: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    return [row for row in _rows(workloads) if "failed" not in row[2]]
-
-
-def _table(title: str, caption: str, columns: list[str]) -> Table:
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="left" if place < 2 else "right", no_wrap=True)
+def _digest_table(workloads: dict[str, Any], mode: str) -> Table:
+    caption = "Ours is so many times as fast as the best row of each kind: median, (min-max)."
+    headers = ["model", "ours", *(f"/ {family}" for family in FAMILIES)]
+    table = _table(MODE_TITLES[mode], headers, left=1, caption=caption)
+    for name, ours, peers in digest(workloads, mode):
+        table.add_row(name, ours_text(mode, ours), *(peer_text(peers.get(family)) for family in FAMILIES))
     return table
 
 
-def _ratio_cells(ratio: dict[str, Any] | None) -> tuple[str, str]:
-    return (f"{ratio['median']:.2f}", f"({ratio['min']:.2f}-{ratio['max']:.2f})") if ratio else ("", "")
-
-
-def _speed_table(workloads: dict[str, Any]) -> Table:
-    columns = ["model", "contender", "steps/s", "(min-max)", "ours / it", "(min-max)", "train() adds, ms", "ours / it"]
-    caption = "Medians over the rounds. Last column: ours / it for whole calls of train(), all they add included."
-    table = _table("Training", caption, columns)
-    last_workload = ""
-    for workload, name, contender in _ran(workloads):
-        if last_workload not in ("", workload):
-            table.add_section()
-        last_workload = workload
-        rate, ratio = contender[STEPS], workloads[workload]["ratios"].get(name)
-        table.add_row(
-            workload,
-            name,
-            f"{rate['median']:.0f}",
-            f"({rate['min']:.0f}-{rate['max']:.0f})",
-            *_ratio_cells(ratio and ratio[STEPS]),
-            f"{contender['train_call_overhead_ms']['median']:.0f}",
-            f"{ratio[WHOLE_CALLS]['median']:.2f}" if ratio else "",
-            style="bold" if name.startswith(OURS) else "",
-        )
+def _claims_table(claims: list[dict[str, Any]]) -> Table:
+    table = _table("Claims", ["what", "wanted", "hardest case", ""], left=1)
+    for claim in claims:
+        style = "green" if claim["met"] else "red"
+        table.add_row(claim["text"], bound_text(claim), reached_text(claim), f"[{style}]{verdict(claim)}[/]")
     return table
 
 
-def _call_table(workloads: dict[str, Any]) -> Table:
-    columns = ["model", "contender", "evaluate", "/ forward", "(min-max)", "it / ours", "(min-max)"]
-    columns += ["predict", "predictor", "1st train", "peak MiB"]
-    caption = "evaluate: 20 batches, ms; / forward: by its forward passes alone; it / ours: by our evaluate.\n"
-    caption += "predict, predictor (which is resident): 1 batch, ms beyond the forward pass. 1st train: seconds."
-    table = _table("Calls", caption, columns)
-    for workload, name, contender in _ran(workloads):
-        calls = contender["calls"]
-        evaluate = calls.get("evaluate")
-        speed = workloads[workload]["ratios"].get(name, {}).get(EVALUATE_SPEED)
-        added = [calls[what]["overhead_ms"]["median"] if what in calls else None for what in ("predict", "predictor")]
-        table.add_row(
-            workload,
-            name,
-            f"{evaluate['ms']['median']:.1f}" if evaluate else "",
-            *_ratio_cells(evaluate and evaluate["by_forward_passes"]),
-            *_ratio_cells(speed),
-            *("" if ms is None else f"{ms:.1f}" for ms in added),
-            f"{contender['first_call_seconds']:.1f}",
-            f"{contender['peak_memory_mib']:.0f}",
-            style="bold" if name.startswith(OURS) else "",
-        )
+def _missed_table(claims: list[dict[str, Any]]) -> Table:
+    table = _table("All that was missed", ["what", "model", "mode", "row", "wanted", "reached"], left=4)
+    for claim in claims:
+        for case in claim["cases"]:
+            if not case["met"]:
+                where = (case["model"], case["mode"], case["peer"])
+                table.add_row(claim["text"], *where, bound_text(claim), ratio_text(case["reached"]))
     return table
-
-
-def _target_table(targets: list[dict[str, Any]]) -> Table:
-    table = _table("Targets", "Medians.", ["model", "what", "peer", "at least", "at most", "reached", ""])
-    for target in targets:
-        numbers = (target["at_least"], target["at_most"], target["reached"])
-        table.add_row(
-            target["workload"],
-            _RATIOS[target["what"]],
-            target["peer"],
-            *("" if number is None else f"{number:.2f}" for number in numbers),
-            "[green]met[/]" if target["met"] else "[red]missed[/]",
-        )
-    return table
-
-
-def draw(results: dict[str, Any], path: Path) -> None:
-    """Draw the steps per second of every contender, one panel for each model.
-
-    Args:
-        results: What `bench.__main__` writes as JSON.
-        path: The PNG file.
-    """
-    from matplotlib.figure import Figure  # noqa: PLC0415 - a second, only where a picture is wanted
-
-    workloads = results["workloads"]
-    figure = Figure(figsize=(4.2 * len(workloads), 3.6), layout="constrained")
-    panels = figure.subplots(1, len(workloads), squeeze=False)[0]
-    for panel, (workload, summary) in zip(panels, workloads.items(), strict=True):
-        ran = {name: c[STEPS] for name, c in summary["contenders"].items() if "failed" not in c}
-        names, rates = list(ran), [rate["median"] for rate in ran.values()]
-        below = [rate["median"] - rate["min"] for rate in ran.values()]
-        above = [rate["max"] - rate["median"] for rate in ran.values()]
-        colors = [_OURS_COLOR if name.startswith(OURS) else _PEER_COLOR for name in names]
-        panel.barh(names, rates, xerr=[below, above], color=colors, ecolor="#495057", capsize=2)
-        panel.invert_yaxis()
-        panel.set_title(f"{WORKLOADS[workload].title}, batch {WORKLOADS[workload].batch_size}", fontsize=10)
-        panel.set_xlabel("steps per second (median, min to max)")
-        panel.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)

@@ -2,13 +2,13 @@
 
     python -m bench.worker CONTENDER WORKLOAD
 
-| request                                      | answer                                                      |
-|----------------------------------------------|-------------------------------------------------------------|
-| none: it is prepared                         | versions                                                    |
-| `do: train`, `steps`, `secs`                 | totals over calls of `train(steps)`, until `secs` have gone |
-| `do: call`, `what`, `times`                  | the seconds of each of the calls, and those that the bare   |
-|                                              | forward passes of as many batches took right after each     |
-| `do: memory`                                 | peak resident memory in MiB                                 |
+| request                        | answer                                                                              |
+|--------------------------------|-------------------------------------------------------------------------------------|
+| none: it is prepared           | versions                                                                            |
+| `do: train`, `steps`, `secs`   | totals over calls of `train(steps)`, until `secs` have gone                         |
+| `do: call`, `what`, `secs`     | the median seconds of single calls, until `secs` have gone, and those that the      |
+|                                | yardstick took right after each; nothing if the contender has no such call          |
+| `do: memory`                   | peak resident memory in MiB                                                         |
 """
 
 from __future__ import annotations
@@ -17,14 +17,21 @@ import importlib
 import json
 import os
 import resource
+import statistics
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from typing import Any
 
-from bench.contenders import CONTENDERS, EVALUATED_BATCHES, Contender
-from bench.workloads import WORKLOADS
+from bench.contenders import Contender
+from bench.grown import GROWN
+from bench.networks import NETWORKS
+from bench.rows import ROWS
+
+_LONG_SECS = 0.1  # After which it no longer matters that the caches were full of another contender.
+# What a call of ours is timed beside (bench/ours.py).
+_YARDSTICKS = {"evaluate": "forward_passes", "answer": "bare_answer", "train_once": "bare_step"}
 
 
 def _train(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
@@ -38,23 +45,18 @@ def _train(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _call(contender: Contender, request: dict[str, Any]) -> dict[str, Any]:
-    """Time single calls of `evaluate`, `predict` or `predictor`, each followed by the forward passes in it.
-
-    The first of both is not counted: it may compile, and it finds the caches full of another contender.
-    """
-    call: Callable[[], None] = getattr(contender, request["what"])
-    batches = EVALUATED_BATCHES if request["what"] == "evaluate" else 1
-    seconds: list[float] = []
-    forward: list[float] = []
-    try:
-        call()
-    except NotImplementedError:
-        return {"seconds": seconds, "forward": forward}
-    contender.forward_passes(batches)
-    for _ in range(request["times"]):
-        seconds.append(_seconds(call))
-        forward.append(_seconds(lambda: contender.forward_passes(batches)))
-    return {"seconds": seconds, "forward": forward}
+    """Time single calls, each followed by its yardstick; the first of both does not count where it is short."""
+    call = getattr(contender, request["what"], None)
+    if call is None:
+        return {}
+    beside = getattr(contender, _YARDSTICKS.get(request["what"], ""), None)
+    both = [each for each in (call, beside) if each]
+    began = time.perf_counter()
+    turns = [[_seconds(each) for each in both]]
+    while time.perf_counter() - began < request["secs"] or (len(turns) == 1 and min(turns[0]) < _LONG_SECS):
+        turns.append([_seconds(each) for each in both])
+    medians = [statistics.median(seconds) for seconds in zip(*(turns[1:] or turns), strict=True)]
+    return dict(zip(("secs", "yardstick"), medians, strict=False))
 
 
 def _seconds(call: Callable[[], None]) -> float:
@@ -93,8 +95,11 @@ def answer(prepare: Callable[[], tuple[dict[str, Any], Callable[[dict[str, Any]]
 
 
 def _contender() -> tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, Any]]]:
-    contender = CONTENDERS[sys.argv[1]](WORKLOADS[sys.argv[2]])
-    versions = {name: importlib.import_module(name).__version__ for name in ("tensorflow", "keras")}
+    module, name = ROWS[sys.argv[1]].place.split(":")
+    contender = getattr(importlib.import_module(module), name)({**NETWORKS, **GROWN}[sys.argv[2]])
+    versions = {
+        name: sys.modules[name].__version__ for name in ("tensorflow", "keras", "jax", "numpy") if name in sys.modules
+    }
     return {"versions": versions}, lambda request: _ANSWERS[request["do"]](contender, request)
 
 

@@ -1,4 +1,4 @@
-"""The three models that are measured, each with its data; they build in Keras 3 and in TensorFlow 2.15."""
+"""What a workload is, and the three smallest: they build in Keras 3, on TensorFlow or JAX, and in TensorFlow 2.15."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from typing import Any
 import numpy as np
 
 SEED = 0
+AT_ONCE = 50
 _SHUFFLE_ROWS = 4096
 
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """A model, its data and how many steps a call of `train` makes.
+    """A model, its data and how much of them is worked through at a time.
 
     Attributes:
         name: As given to `--models`.
         title: What a person reads.
         batch_size: Rows in a batch.
-        steps: Steps of one call; a multiple of 50, so that 50 steps per execution fit evenly.
+        steps: Steps of a turn, where a turn has as many for all (bench/scaling.py).
         quick_steps: The same for `--quick`.
-        make_arrays: Returns `(x, y)`.
-        make_model: Takes the module `tf`, returns a compiled model.
+        make_arrays: Returns `(x, y)`; `x` is an array, or a dict of them by the names of the inputs.
+        make_model: Takes the module `tf`, or what stands for it on JAX, and returns a compiled model.
+        at_once: Steps in one execution, for those that can make several; turns are multiples of it.
+        evaluated: Batches in a call of `evaluate` or `predict`.
     """
 
     name: str
@@ -33,11 +36,18 @@ class Workload:
     quick_steps: int
     make_arrays: Callable[[], tuple[Any, Any]]
     make_model: Callable[[Any], Any]
+    at_once: int = AT_ONCE
+    evaluated: int = 20
 
     def dataset(self, tf: Any, x: Any, y: Any) -> Any:
         """Return the training pipeline that every contender reads."""
         rows = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(_SHUFFLE_ROWS, seed=SEED).repeat()
         return rows.batch(self.batch_size, drop_remainder=True).prefetch(2)
+
+
+def first_rows(x: Any, count: int) -> Any:
+    """Return the first rows of an array, or of each of a dict of arrays."""
+    return {name: array[:count] for name, array in x.items()} if isinstance(x, dict) else x[:count]
 
 
 def _mlp_arrays() -> tuple[Any, Any]:
@@ -64,7 +74,7 @@ def _wide_arrays() -> tuple[Any, Any]:
 def _wide_model(tf: Any) -> Any:
     layers = tf.keras.layers
     hidden = [layers.Dense(1024, activation="relu") for _ in range(2)]
-    return _compiled_classifier(tf, [layers.Input((256,)), *hidden, layers.Dense(10)])
+    return compiled_classifier(tf, tf.keras.Sequential([layers.Input((256,)), *hidden, layers.Dense(10)]))
 
 
 def _cnn_arrays() -> tuple[Any, Any]:
@@ -76,11 +86,12 @@ def _cnn_model(tf: Any) -> Any:
     layers = tf.keras.layers
     stages = [layers.Conv2D(16, 3, activation="relu"), layers.MaxPooling2D()]
     stages += [layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D()]
-    return _compiled_classifier(tf, [layers.Input((28, 28, 1)), *stages, layers.Flatten(), layers.Dense(10)])
+    stages += [layers.Flatten(), layers.Dense(10)]
+    return compiled_classifier(tf, tf.keras.Sequential([layers.Input((28, 28, 1)), *stages]))
 
 
-def _compiled_classifier(tf: Any, layers: list[Any]) -> Any:
-    model = tf.keras.Sequential(layers)
+def compiled_classifier(tf: Any, model: Any) -> Any:
+    """Compile a model that answers with a logit for each class; return it."""
     model.compile("adam", tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     return model
 
