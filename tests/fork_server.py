@@ -26,6 +26,8 @@ PASSES, STEPS, INTERVAL = 30, 240, 5  # passes over the data, steps of them, and
 KINDS: dict[str, dict[str, Any]] = {
     "arrays": {"data": "arrays"},
     "tf.data": {"data": "pipeline"},
+    "a PyDataset that draws": {"data": "py_dataset"},
+    "an iterator with a state": {"data": "iterator"},
     "evaluated and exported": {"data": "arrays", "evaluates": True},
 }
 MOST_KILLS = 6  # of one training, so that there are enough of each kind

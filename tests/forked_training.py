@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,65 @@ def pipeline() -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(ROWS, seed=3).batch(BATCH_SIZE).repeat(PASSES)
 
 
-DATA = {"arrays": lambda: ke.Arrays(X, Y, batch_size=BATCH_SIZE, seed=2, epochs=PASSES), "pipeline": pipeline}
+def noisy(rows: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows as a batch, their numbers as they are."""
+    x = X[rows] + noise.astype("float32")
+    x[:, 0] = rows
+    return x, Y[rows]
+
+
+class DrawingDataset(keras.utils.PyDataset):
+    """Draws noise for each batch, from the state of the process and from its own, and counts; shuffles each pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order, self.dice, self.batches = np.arange(ROWS), np.random.default_rng(3), 0
+
+    def __len__(self) -> int:
+        return -(-ROWS // BATCH_SIZE)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        self.batches += 1
+        rows = self.order[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]
+        scale = self.dice.random() / self.batches
+        return noisy(rows, scale * np.random.normal(size=(len(rows), 6)))  # noqa: NPY002 - as old programs do
+
+    def on_epoch_end(self) -> None:
+        self.dice.shuffle(self.order)
+
+
+class StatefulIterator:
+    """As those of grain: it gives all passes in one, and keeps its own state."""
+
+    def __init__(self) -> None:
+        self._dice, self._order, self._given = np.random.default_rng(4), [], 0
+
+    def __iter__(self) -> StatefulIterator:
+        return self
+
+    def __next__(self) -> tuple[np.ndarray, np.ndarray]:
+        if not self._order:
+            self._given += 1
+            if self._given > PASSES:
+                raise StopIteration
+            self._order = self._dice.permutation(ROWS).tolist()
+        rows, self._order = np.array(self._order[:BATCH_SIZE]), self._order[BATCH_SIZE:]
+        return noisy(rows, self._dice.normal(size=(len(rows), 6)))
+
+    def get_state(self) -> dict[str, Any]:
+        return {"dice": self._dice.bit_generator.state, "order": self._order, "given": self._given}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self._dice.bit_generator.state = state["dice"]
+        self._order, self._given = state["order"], state["given"]
+
+
+DATA: dict[str, Callable[[], Any]] = {
+    "arrays": lambda: ke.Arrays(X, Y, batch_size=BATCH_SIZE, seed=2, epochs=PASSES),
+    "pipeline": pipeline,
+    "py_dataset": DrawingDataset,
+    "iterator": StatefulIterator,
+}
 
 
 class QuickToExport(ke.Estimator):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keras_estimator.engines.draws import drawing
+from keras_estimator.engines.draws import check, drawing
 from keras_estimator.errors import EstimatorWarning
 
 NUMPY: Any = np.random  # the functions that draw by one state of the whole process
@@ -46,6 +46,54 @@ def test_noting_draws_nothing():
     numbers, _ = drawn()
     random.seed(3), NUMPY.seed(3)
     assert numbers == [random.random(), random.gauss(), NUMPY.rand(), NUMPY.normal()]
+
+
+class TorchLike:
+    """As much of torch as is asked for; the real one is tried by hand, as it is no requirement."""
+
+    def __init__(self) -> None:
+        self.state = np.arange(9, dtype=np.uint8)
+
+    def get_rng_state(self) -> Any:
+        return type("Tensor", (), {"numpy": lambda tensor, state=self.state: state.copy()})()
+
+    @staticmethod
+    def from_numpy(array: Any) -> Any:
+        return array
+
+    def set_rng_state(self, state: Any) -> None:
+        if state.shape != self.state.shape:
+            raise RuntimeError("RNG state is wrong size")
+        self.state = state
+
+
+def test_what_torch_draws_is_drawn_again_if_the_program_has_it(monkeypatch: pytest.MonkeyPatch):
+    without = drawn()[1]
+    assert without["torch"] is None
+    torch = TorchLike()
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    noted = drawn()[1]
+    torch.state = torch.state + 1
+    drawn(noted)
+    assert torch.state.tolist() == list(range(9))
+    assert torch.state.flags.writeable
+    drawn(without)
+    with pytest.warns(EstimatorWarning, match="cannot be put back"):
+        drawn({**noted, "torch": "AAAA"})
+    assert torch.state.tolist() == list(range(9))
+    monkeypatch.delitem(sys.modules, "torch")
+    drawn(noted)  # and nobody imports it
+
+
+def test_to_check_states_leaves_them_as_they_are():
+    noted = drawn()[1]
+    random.seed(3), NUMPY.seed(3)
+    check(noted)
+    with pytest.raises((ValueError, TypeError, LookupError)):
+        check({**noted, "numpy": {"words": "AAAA", "position": 1, "has_gauss": 0, "gauss": 0.0}})
+    numbers = random.random(), NUMPY.rand()
+    random.seed(3), NUMPY.seed(3)
+    assert numbers == (random.random(), NUMPY.rand())
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,59 @@ def test_data_that_are_read_on_are_those_that_were_opened_first(reader: Reader) 
 RECORD = {"passes": 1, "batches": 2, "first_pass": 0, "identity": "a", "finished": True}
 
 
+ASKED: list[int] = []
+
+
+class Numbered(keras.utils.PyDataset):
+    """Each batch comes from its number and from a random one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dice = np.random.default_rng(3)
+
+    def __len__(self) -> int:
+        return 50
+
+    def __getitem__(self, index: int) -> Any:
+        ASKED.append(index)
+        return batch(100 * index + int(self.dice.integers(100)))
+
+
+def test_a_py_dataset_is_asked_from_its_place_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "keras_estimator")
+    whole = trained_on(tmp_path / "whole", *[Numbered()] * 40)
+    data = Numbered()
+    seen = trained_on(tmp_path / "parts", *[data] * 15)
+    ASKED.clear()
+    again = Numbered()
+    seen += trained_on(tmp_path / "parts", again, again)
+    assert "seeking at batch 45 of pass 0" in caplog.text
+    assert ASKED[:8] == [0, 1, 44, 45, 46, 47, 48, 49]  # it is looked at first, and the last batch is compared
+    for _ in range(23):
+        seen += trained_on(tmp_path / "parts", Numbered())
+    assert seen == whole
+    assert len(seen) == 40 * 3
+
+
+def test_a_place_belongs_to_its_data(reader: Reader) -> None:
+    def opened(data: Any) -> Any:
+        return as_source(data, mode="train", seed=0, has_steps=True)
+
+    with reader.open(opened(Numbered()), {}) as reading:
+        next(iter(reading.feed))
+        reading.feed.advance(1)
+        reading.position = Position(0, 1)
+        record = reading.record(finished=False)
+    reader.forget()
+    assert record["place"]["at"] == [0, 0]
+    assert is_record(record)
+    assert not is_record({**record, "place": 3})
+    with pytest.raises(ke.errors.CheckpointError), reader.open(opened(Numbered()), {**record, "place": {"at": [7, 0]}}):
+        pass
+    with reader.open(opened(list(generator())), {**record, "place": {"at": [7, 0]}}) as reading:
+        assert reading.position == Position()
+
+
 def test_a_record_is_known_from_what_somebody_has_made_up() -> None:
     assert is_record({})
     assert is_record(RECORD)

@@ -9,7 +9,7 @@ What may be given, as the result of an input_fn or directly:
 | `Arrays(x, y, ...)`, `(x, y)`, `(x, y, weights)`  | rows in memory: batched, shuffled when training   |
 | dict of arrays, `(dict, labels)`, pandas          | rows in memory, columns by name                   |
 | `tf.data.Dataset`                                 | batches, one pass                                 |
-| `keras.utils.PyDataset`, torch `DataLoader`, list | batches, as many passes as steps ask for          |
+| `PyDataset`, torch `DataLoader`, grain, list      | batches, as many passes as steps ask for          |
 | generator, iterator                               | batches, one pass                                 |
 """
 

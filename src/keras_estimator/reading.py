@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_estimator.engines.engine import Engine, Feed, Position, Stride
 from keras_estimator.errors import EstimatorWarning
-from keras_estimator.inputs import Source, batches_per_pass, identity
+from keras_estimator.inputs import Source, identity
 
 _LOG = logging.getLogger("keras_estimator")
 
@@ -65,7 +65,7 @@ class Reading:
         known = {"identity": self.identity, "finished": finished}
         # The next call reads on, or is given other data, which it says when it begins.
         draws = dict(self.draws) if self.source.stays_open or not finished else None
-        return {**place, "first_pass": self.first_pass, **known, "draws": draws}
+        return {**place, "first_pass": self.first_pass, **known, "draws": draws, "place": self.feed.place()}
 
 
 def is_record(record: Any) -> bool:
@@ -73,7 +73,10 @@ def is_record(record: Any) -> bool:
     if not isinstance(record, dict) or not record:
         return record == {}
     counts = [record.get(name) for name in ("passes", "batches", "first_pass")]
-    return all(type(count) is int and count >= 0 for count in counts) and type(record.get("finished")) is bool
+    is_place = isinstance(record.get("place"), dict | None)
+    return (
+        all(type(count) is int and count >= 0 for count in counts) and type(record.get("finished")) is bool and is_place
+    )
 
 
 class Reader:
@@ -120,7 +123,7 @@ class Reader:
             if held is not None:
                 held.feed.close()
         try:
-            self._seek(reading, is_open=is_open)
+            self._seek(reading, None if is_open else record.get("place"), is_open=is_open)
             yield reading
         except BaseException:
             reading.feed.close()
@@ -156,13 +159,13 @@ class Reader:
         first_pass = int(record["first_pass"]) if goes_on else position.passes
         return Reading(source, feed, position, first_pass, same, goes_on)
 
-    def _seek(self, reading: Reading, *, is_open: bool) -> None:
+    def _seek(self, reading: Reading, place: Mapping[str, Any] | None, *, is_open: bool) -> None:
         position = reading.position
         if position.batches and is_open:
             how = "reading on"
         else:
-            how = "seeking" if batches_per_pass(reading.source) else "skipping forward"
-            reading.feed.seek(position)
+            is_sought = reading.feed.seek(position, None if position == Position() else place)
+            how = "seeking" if is_sought else "skipping forward"
         if position.batches:
             _LOG.info("%s at batch %d of pass %d of the data", how, position.batches, position.passes)
 

@@ -1,8 +1,8 @@
 """Let an input_fn of a run that goes on draw the random numbers that it drew when the run began.
 
-Python, NumPy and the backend each draw by a state of the whole process. It is noted when a call of train begins,
+Python, NumPy, torch and the backend each draw by a state of the whole process. It is noted when a call of train begins,
 is a part of the checkpoints, and is there again when that call, after a kill, begins anew: then a generator
-that draws while it is read gives the same batches once more.
+that draws while it is read gives the same batches once more. torch counts if the program has imported it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ import base64
 import contextlib
 import importlib
 import random
+import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_estimator.errors import EstimatorWarning
+
+# What is raised where a state of random numbers is none.
+NO_STATE = (ValueError, TypeError, LookupError, OverflowError, RuntimeError)
 
 
 @contextlib.contextmanager
@@ -32,25 +36,69 @@ def drawing(before: Mapping[str, Any] | None, *, seed: int) -> Iterator[dict[str
     Yields:
         JSON values: the states that the input_fn begins with.
     """
-    backend = _backend()
     if before is not None:
         try:
             seed = int(before["seed"])
-            random.setstate(twister_of(before["python"]))
-            if before["numpy"] is not None:
-                _put_back_numpy(before["numpy"])
-            if before["backend"] is not None and backend is not None:
-                backend.put_back(before["backend"])
-        except (ValueError, TypeError, LookupError, OverflowError) as error:
+            put_back(before)
+        except NO_STATE as error:
             text = f"the random numbers of input functions cannot be put back where they were: {error!r:.200}"
             warnings.warn(text, EstimatorWarning, stacklevel=3)
-    states = {"seed": seed, "python": noted_twister(random.getstate()), "numpy": _of_numpy()}
-    if backend is None:
-        yield {**states, "backend": None}
-        return
-    states["backend"] = backend.noted()
-    with backend.seeded(seed):
+    states, backend = {"seed": seed, **noted()()}, _backend()
+    with backend.seeded(seed) if backend is not None else contextlib.nullcontext():
         yield states
+
+
+def noted() -> Callable[[], dict[str, Any]]:
+    """Note the states as they are now.
+
+    Returns:
+        Gives them as JSON values: to write them takes ten times as long as to note them.
+    """
+    backend, torch = _backend(), sys.modules.get("torch")
+    of_python = random.getstate()
+    of_numpy: Any = np.random.get_state()  # noqa: NPY002 - it is the user who draws by it
+    of_torch = None if torch is None else torch.get_rng_state().numpy()
+    of_backend = None if backend is None else backend.noted()
+
+    def written() -> dict[str, Any]:
+        return {
+            "python": noted_twister(of_python),
+            "numpy": _written_numpy(of_numpy),
+            "torch": None if of_torch is None else base64.b64encode(of_torch.tobytes()).decode(),
+            "backend": of_backend,
+        }
+
+    return written
+
+
+def put_back(states: Mapping[str, Any]) -> None:
+    """Let random numbers be drawn that come after what `noted` has noted.
+
+    Raises:
+        ValueError, TypeError, LookupError, OverflowError, RuntimeError: it has noted something else.
+    """
+    backend, torch = _backend(), sys.modules.get("torch")
+    random.setstate(twister_of(states["python"]))
+    if states["numpy"] is not None:
+        _put_back_numpy(states["numpy"])
+    if states.get("torch") is not None and torch is not None:
+        content = np.frombuffer(base64.b64decode(states["torch"], validate=True), np.uint8)
+        torch.set_rng_state(torch.from_numpy(content.copy()))
+    if states["backend"] is not None and backend is not None:
+        backend.put_back(states["backend"])
+
+
+def check(states: Mapping[str, Any]) -> None:
+    """Make sure that `noted` has noted this, and leave all states as they are.
+
+    Raises:
+        ValueError, TypeError, LookupError, OverflowError, RuntimeError: it has noted something else.
+    """
+    now = noted()
+    try:
+        put_back(states)  # there is no other way to find out
+    finally:
+        put_back(now())
 
 
 def _backend() -> Any:
@@ -74,19 +122,18 @@ def twister_of(noted: Mapping[str, Any]) -> tuple[Any, ...]:
     return noted["version"], tuple(_unpacked(noted["words"]).tolist()), noted["gauss"]
 
 
-def _of_numpy() -> dict[str, Any] | None:
+def _written_numpy(state: Any) -> dict[str, Any] | None:
     """Return the state of `numpy.random` as JSON values; None if somebody has put another generator there."""
-    found: Any = np.random.get_state()  # noqa: NPY002 - it is the user who draws by it
-    if found[0] != "MT19937":
+    if state[0] != "MT19937":
         return None
-    _, words, position, has_gauss, gauss = found
+    _, words, position, has_gauss, gauss = state
     return {"words": _packed(words), "position": position, "has_gauss": has_gauss, "gauss": gauss}
 
 
 def _put_back_numpy(noted: Mapping[str, Any]) -> None:
     words = _unpacked(noted["words"])
     state = ("MT19937", words, noted["position"], noted["has_gauss"], noted["gauss"])
-    np.random.set_state(state)  # noqa: NPY002 - the same
+    np.random.set_state(state)  # noqa: NPY002 - it is the user who draws by it
 
 
 def _packed(words: Any) -> str:

@@ -56,8 +56,22 @@ class Stride:
 class Feed(Protocol):
     """Batches of one source; only its engine looks inside."""
 
-    def seek(self, position: Position) -> None:
-        """Go on from `position`; called before the first batch is read, and between passes."""
+    def seek(self, position: Position, place: Mapping[str, Any] | None = None) -> bool:
+        """Go on from `position`; called before the first batch is read, and between passes.
+
+        Args:
+            position: How far the data were read.
+            place: What `place` returned there, in another process.
+
+        Returns:
+            Whether the batches before it need not be read for that.
+
+        Raises:
+            CheckpointError: `place` never returned that.
+        """
+
+    def place(self) -> dict[str, Any] | None:
+        """Return, as JSON values, what another process needs to go on without reading what lies before."""
 
     def __len__(self) -> int:
         """Return how many batches a pass has; 0 if that is not known."""

@@ -2,28 +2,30 @@
 
 Rows in memory never go through tf.data: the compiled loop gathers each batch itself. Its order is
 decided by the seed and the pass alone, so any batch of any pass can be sought at once. A pipeline
-is skipped forward instead.
-
-The private part of Keras used here is `data_adapters` (how `fit` reads generators, PyDatasets and
-DataLoaders); tests/test_feeds.py fails when it changes.
+is skipped forward instead; what Python gives is asked for from its place on (python_batches.py).
 """
 
 from __future__ import annotations
 
+import functools
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.trainers import data_adapters
 
 from keras_estimator.engines.engine import Position
+from keras_estimator.engines.places import Place
+from keras_estimator.engines.tensorflow.batch_givers import IteratedGiver, PyDatasetGiver
 from keras_estimator.engines.tensorflow.pipelines import pipeline_hash, unrepeatable
-from keras_estimator.errors import EmptyInputError, InputError
+from keras_estimator.engines.tensorflow.python_batches import PythonBatches, nothing_given
+from keras_estimator.engines.tensorflow.worker_batches import WorkersBatches, has_workers
+from keras_estimator.errors import InputError
 from keras_estimator.inputs import Arrays, Source, batches_per_pass, leaves
+from keras_estimator.run_config import ModeKeys
 
 
 class ArrayFeed:
@@ -43,10 +45,16 @@ class ArrayFeed:
         self.seek(Position())
         self.spec = tf.nest.map_structure(_batch_spec, self._rows)
 
-    def seek(self, position: Position) -> None:
-        """Go on from `position`."""
+    def seek(self, position: Position, place: Any = None) -> bool:
+        """Go on from `position`, which needs nothing else."""
+        del place
         self._position = position
         self._order = self._order_of(position.passes)
+        return True
+
+    @staticmethod
+    def place() -> None:
+        """Return nothing: the position says it all."""
 
     def _order_of(self, number: int) -> tf.Tensor:
         order = np.arange(self._num_rows, dtype=np.int64)
@@ -138,52 +146,35 @@ class IteratorFeed:
 
     def __init__(self, source: Source) -> None:
         self._data = source.data
-        self._again = source.again
-        self._adapter: Any = None
-        self._passes_ended = 0  # of a PyDataset, which may shuffle itself at the end of each
-        self._was_read = False
         self._opened: list[Any] = []  # the iterator that is read
         self._unused: Any = None  # what was read ahead of a stride that ended early
         weakref.finalize(self, _retire, self._opened).atexit = False
-        self._dataset = self._pass(0)
-        cardinality = int(self._dataset.cardinality())
-        self._length = cardinality if cardinality >= 0 else getattr(self._adapter, "num_batches", None)
-        self.spec = self._dataset.element_spec
+        self._batches = _batches_of(source)
+        self.spec = self._batches.spec
         self._nothing = tf.experimental.Optional.empty(self.spec)
 
-    def seek(self, position: Position) -> None:
-        """Go on from `position`; batches before it are read and dropped."""
+    def seek(self, position: Position, place: Mapping[str, Any] | None = None) -> bool:
+        """Go on from `position`; batches before it are read and dropped unless `place` spares that.
+
+        Args:
+            position: How far the data were read.
+            place: What `place` returned there, in another process.
+
+        Returns:
+            Whether it was spared.
+
+        Raises:
+            CheckpointError: `place` never returned that.
+        """
         self.close()
-        if self._was_read or (position.passes and self._adapter is not None and not _is_plain(self._data)):
-            self._dataset = self._pass(position.passes)
-        self._was_read = True
-        dataset = self._dataset.skip(position.batches) if position.batches else self._dataset
-        self._opened.append(iter(dataset))
+        known = None if place is None else Place.of(place, position)
+        self._opened.append(iter(self._batches.at(position, known)))
+        return known is not None and known.state is not None
 
-    def _pass(self, number: int) -> tf.data.Dataset:
-        if isinstance(self._data, tf.data.Dataset):
-            return self._data
-        if isinstance(self._data, Arrays):
-            return _sparse_rows(self._data, number)
-        if _is_plain(self._data):
-            if self._was_read and self._again is not None and isinstance(self._data, Iterator):
-                self._data = self._again()
-            return self._begin_pass(_tuples(self._data))
-        if self._adapter is None:
-            return self._begin_pass(self._data)
-        while self._passes_ended < number:
-            self._adapter.on_epoch_end()
-            self._adapter.on_epoch_begin()
-            self._passes_ended += 1
-        return self._adapter.get_tf_dataset()
-
-    def _begin_pass(self, data: Any) -> tf.data.Dataset:
-        try:
-            self._adapter = data_adapters.get_data_adapter(data)
-            self._adapter.on_epoch_begin()
-            return self._adapter.get_tf_dataset()
-        except (StopIteration, IndexError, ValueError, TypeError) as error:
-            raise _unreadable(self._data, error) from error
+    def place(self) -> dict[str, Any] | None:
+        """Return, as JSON values, what another process needs to go on without reading what lies before."""
+        found = self._batches.place()
+        return None if found is None else found.record()
 
     @property
     def kind(self) -> type[IteratorFeed]:
@@ -224,22 +215,24 @@ class IteratorFeed:
 
     def advance(self, steps: int, unused: Any = None) -> bool:
         """Note that `steps` batches were used, and perhaps one was read that was not; the end tells by itself."""
-        del steps
         self._unused = unused
+        self._batches.used(steps)
         return False
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._opened[0])
 
     def __len__(self) -> int:
-        return self._length or 0
+        return self._batches.length or 0
 
     def describe(self) -> str:
         """Return what a tf.data pipeline of the user's reads and computes, as a hash."""
         return pipeline_hash(self._data) if isinstance(self._data, tf.data.Dataset) else ""
 
     def unrepeatable(self) -> list[str]:
-        """Say what of a tf.data pipeline is another each time it is read (see `pipelines.unrepeatable`)."""
+        """Say what is another each time the data are read (of a pipeline see `pipelines.unrepeatable`)."""
+        if isinstance(self._batches, WorkersBatches) and self._batches.changes:
+            return [f"what a {type(self._data).__name__} draws or counts in {self._data.workers} workers at once"]
         return unrepeatable(self._data) if isinstance(self._data, tf.data.Dataset) else []
 
     def close(self) -> None:
@@ -275,32 +268,73 @@ def open_feed(source: Source) -> ArrayFeed | IteratorFeed:
     return IteratorFeed(source)
 
 
-def _is_plain(data: Any) -> bool:
-    """Tell whether `data` are batches one after the other, of no type that Keras knows."""
-    known = any(base.__name__ in ("PyDataset", "DataLoader") for base in type(data).__mro__)
-    return not known and isinstance(data, Iterable)
+class PipelineBatches:
+    """Batches of a tf.data pipeline, which has no place but how far it was read.
+
+    Args:
+        pipeline: Gives it for a pass.
+
+    Attributes:
+        length: How many a pass has; None if that is not known.
+        spec: One batch as a nest of `tf.TypeSpec`.
+    """
+
+    def __init__(self, pipeline: Callable[[int], tf.data.Dataset]) -> None:
+        self._pipeline = pipeline
+        first = pipeline(0)
+        cardinality = int(first.cardinality())
+        self.length = cardinality if cardinality >= 0 else None
+        self.spec = first.element_spec
+
+    def at(self, position: Position, place: Place | None) -> tf.data.Dataset:
+        """Return the batches of one pass from `position` on; those before it are read and dropped."""
+        del place
+        pipeline = self._pipeline(position.passes)
+        return pipeline.skip(position.batches) if position.batches else pipeline
+
+    def used(self, steps: int) -> None:
+        """Do nothing."""
+
+    def place(self) -> None:
+        """Return nothing."""
 
 
-def _tuples(batches: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    """Yield batches as Keras wants them of a generator."""
-    for batch in batches:
-        yield batch if isinstance(batch, tuple) else (batch,)
+def _batches_of(source: Source) -> PipelineBatches | PythonBatches | WorkersBatches:
+    data = source.data
+    if isinstance(data, tf.data.Dataset):
+        return PipelineBatches(lambda number: data)
+    if isinstance(data, Arrays):
+        return PipelineBatches(functools.partial(_sparse_rows, data))
+    try:
+        if has_workers(data):
+            return WorkersBatches(data)
+        is_py_dataset = isinstance(data, keras.utils.PyDataset)
+        giver = PyDatasetGiver(data) if is_py_dataset else IteratedGiver(data, source.again)
+        return PythonBatches(giver, type(data).__name__, takes_notes=source.mode == ModeKeys.TRAIN)
+    except InputError:
+        raise
+    except (StopIteration, IndexError, ValueError, TypeError) as error:
+        raise _unreadable(data, error) from error
 
 
 def _unreadable(data: Any, error: Exception) -> InputError:
     if isinstance(error, StopIteration | IndexError) or "at least one batch" in str(error) or "length 0" in str(error):
-        return EmptyInputError(
-            f"the {type(data).__name__} gave no batch",
-            found="it ended before the first batch",
-            expected="at least one batch",
-            fix="check the data it reads; a generator that was used up must be made anew by the input_fn",
-        )
+        return nothing_given(type(data).__name__)
     return InputError(
         f"batches cannot be read from a {type(data).__name__}",
         found=str(error).partition("\n")[0][:200],
         expected="batches (x,), (x, y) or (x, y, sample_weight)",
         fix="return a tf.data.Dataset or (x, y) arrays from the input_fn",
     )
+
+
+def _sparse_rows(data: Arrays, number: int) -> tf.data.Dataset:
+    """Return pass `number` over rows of which some are sparse: these cannot be gathered."""
+    rows = tf.nest.map_structure(as_tensor, _pack(data.x, data.y, data.sample_weight))
+    dataset = tf.data.Dataset.from_tensor_slices(rows)
+    if data.shuffle:
+        dataset = dataset.shuffle(int(dataset.cardinality()), seed=(data.seed or 0) * 1_000_003 + number)
+    return dataset.batch(data.batch_size, drop_remainder=data.drop_remainder)
 
 
 def _pack(x: Any, y: Any, sample_weight: Any) -> Any:
@@ -337,15 +371,6 @@ def as_tensor(array: Any) -> Any:
             fix="choose columns, for example frame.select_dtypes('number'), or give each its own input by name",
         ) from error
     return tf.cast(tensor, keras.config.floatx()) if tensor.dtype.is_floating else tensor
-
-
-def _sparse_rows(data: Arrays, number: int) -> tf.data.Dataset:
-    """Return pass `number` over rows of which some are sparse: these cannot be gathered."""
-    rows = tf.nest.map_structure(as_tensor, _pack(data.x, data.y, data.sample_weight))
-    dataset = tf.data.Dataset.from_tensor_slices(rows)
-    if data.shuffle:
-        dataset = dataset.shuffle(int(dataset.cardinality()), seed=(data.seed or 0) * 1_000_003 + number)
-    return dataset.batch(data.batch_size, drop_remainder=data.drop_remainder)
 
 
 def _batch_spec(rows: Any) -> Any:

@@ -75,9 +75,14 @@ class PartFeed:
         self.kind = _PartsInGraph(workers)
         self.spec = feed.spec
 
-    def seek(self, position: Position) -> None:
+    def seek(self, position: Position, place: Any = None) -> bool:
         """Go on from `position`, which counts global batches: each process skips as many of its parts."""
-        self._feed.seek(position)
+        del place
+        return self._feed.seek(position)
+
+    @staticmethod
+    def place() -> None:
+        """Return nothing: that of the chief is none of the others."""
 
     def limit(self, steps: int) -> int:
         """Return how many of `steps` may be asked for at once."""
