@@ -115,8 +115,9 @@ def launches(folder: Path) -> Iterator[Launch]:
         cluster = {key: options.pop(key) for key in list(options) if key in ALL_KINDS}
         (folder / "script.py").write_text(BEGINNING + textwrap.dedent(script))
         arguments = [json.dumps(each) for each in ({"num_workers": 1, **cluster}, restarts, options)]
-        # Tests that run in the background ignore Ctrl-C, and so would all below them.
-        command = ["-c", f"import signal; signal.signal(2, signal.default_int_handler)\n{before}{PROGRAM}", *arguments]
+        # Tests that run in the background, or under nohup, ignore these signals, and so would all below them.
+        heard = "import signal; signal.signal(2, signal.default_int_handler); signal.signal(1, signal.SIG_DFL)"
+        command = ["-c", f"{heard}\n{before}{PROGRAM}", *arguments]
         with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
             environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
             process = subprocess.Popen([sys.executable, *command], cwd=folder, stdout=out, stderr=err, env=environment)

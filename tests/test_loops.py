@@ -10,9 +10,10 @@ import keras_estimator as ke
 from keras_estimator.engines.engine import Position
 from keras_estimator.engines.tensorflow.feeds import open_feed
 from keras_estimator.engines.tensorflow.loops import CompiledLoop, EagerLoop, as_floats
+from keras_estimator.engines.tensorflow.stacked import StackedLoop
 from keras_estimator.inputs import as_source
 
-KINDS = ["graph", "step", "eager"]
+KINDS = ["graph", "step", "stacked", "eager"]
 
 
 def feed_of(data):
@@ -45,6 +46,8 @@ class Summing:
 def loop_of(step, kind: str, *, guards_loss: bool = True):
     if kind == "eager":
         return EagerLoop(step, guards_loss=guards_loss)
+    if kind == "stacked":
+        return StackedLoop(step, guards_loss=guards_loss)
     return CompiledLoop(step, jit=kind == "step", guards_loss=guards_loss)
 
 
@@ -113,11 +116,13 @@ def test_nothing_is_read_beyond_the_last_step(kind: str) -> None:
     def stream():
         for number in range(9):
             given.append(number)
-            yield float(number)
+            yield [float(number)]
 
     options = tf.data.Options()
     options.experimental_optimization.inject_prefetch = False  # else tf.data itself reads ahead
-    data = tf.data.Dataset.from_generator(stream, output_signature=tf.TensorSpec((), tf.float32)).with_options(options)
+    data = tf.data.Dataset.from_generator(stream, output_signature=tf.TensorSpec((1,), tf.float32)).with_options(
+        options
+    )
     feed, loop = feed_of(data), loop_of(Summing(), kind)
     loop.prepare(feed)
     for last in (1, 4, 6):

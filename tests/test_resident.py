@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_estimator as ke
 from keras_estimator.checkpoints import Checkpoints
@@ -139,3 +140,20 @@ def test_weights_of_a_step_without_a_checkpoint_are_an_error(tmp_path: Path):
 
     with pytest.raises(NoCheckpointError, match="of step 3"):
         estimator(tmp_path).train(DATA, [PutsBack()], max_steps=10)
+
+
+class AddsAVariable(ke.Hook):
+    cadence = ke.Cadence(every_steps=7)
+
+    def after_steps(self, run: ke.Run) -> None:
+        run.model.layers[0].seen = tf.Variable(float(run.step), trainable=False)
+
+
+def test_what_a_hook_gives_the_model_is_in_the_next_checkpoint(tmp_path: Path):
+    """Variables are not looked for again at each checkpoint while nothing but compiled steps runs."""
+    data = ke.Arrays(X, X[:, :1], batch_size=10, epochs=None)
+    estimator(tmp_path, keep_checkpoint_max=None).train(data, [AddsAVariable()], max_steps=20)
+    names = {each.step: Checkpoints(tmp_path).read(each.step).state for each in Checkpoints(tmp_path).list()}
+    seen = {step: float(state["dense/seen"]) for step, state in names.items() if "dense/seen" in state}
+    assert sorted(names) == [0, 5, 10, 15, 20]
+    assert seen == {10: 7.0, 15: 14.0, 20: 14.0}

@@ -224,6 +224,8 @@ class Resident:
             if waits or not self._is_alone or any(map(_reads_checkpoints, hooks)):
                 self._writer.wait()
         run.saved_step = run.step
+        if any(hook.sees_model and _has_after_save(hook) for hook in hooks):
+            self._engine.refresh()
         for hook in hooks:
             hook.after_save(run, path)
         return path
@@ -280,5 +282,8 @@ def _no_record(path: Path) -> CheckpointError:
 
 
 def _reads_checkpoints(hook: Hook) -> bool:
-    has_own = getattr(hook.after_save, "__func__", None) is not Hook.after_save  # of its class, or put on it
-    return hook.reads_checkpoints and has_own
+    return hook.reads_checkpoints and _has_after_save(hook)
+
+
+def _has_after_save(hook: Hook) -> bool:
+    return getattr(hook.after_save, "__func__", None) is not Hook.after_save  # of its class, or put on it

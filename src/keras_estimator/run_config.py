@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from keras_estimator.cluster import Launch, Task, launch_without_cluster, read_task
 from keras_estimator.errors import ConfigError, EstimatorWarning
 
-Plan = Literal["auto", "graph", "step", "eager"]
+Plan = Literal["auto", "graph", "step", "stacked", "eager"]
 DataPosition = Literal["continue", "restart"]
 Progress = Literal["auto", "bar", "lines", "off"]
 DependentRows = Literal["refuse", "share"]
@@ -72,8 +72,9 @@ class RunConfig:
         experimental_max_worker_delay_secs: Has no meaning today.
         session_creation_timeout_secs: How long to wait for the other processes of a cluster to start.
         checkpoint_save_graph_def: Has no meaning today.
-        plan: How the engine runs many steps: "graph" (one compiled loop around the steps), "step"
-            (one compiled step), "eager" (no compilation), or "auto" to let the engine choose.
+        plan: How the engine runs many steps: "graph" (one loop around the steps, as a graph), "step" (XLA compiles
+            the step in that loop), "stacked" (XLA compiles the loop over several batches at a time), "eager" (no
+            compilation), or "auto" to let the engine choose. What XLA cannot compile runs by "graph".
         data_position: "continue": a run that goes on from a checkpoint also goes on in the data
             where it stopped. "restart": it begins with the first batch, as tf.estimator did.
         progress: "bar", "lines" (plain text), "off", or "auto": a bar on a terminal, else lines.

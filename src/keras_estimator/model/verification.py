@@ -17,14 +17,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from tensorflow.python.util import _pywrap_util_port
 
 from keras_estimator.console import show_log
 from keras_estimator.errors import BlueprintError, EstimatorError
 from keras_estimator.model import fresh_process
 from keras_estimator.model.computation.fingerprint import Traced, take_fingerprints
 from keras_estimator.model.computation.sample import batches_of, values_for
-from keras_estimator.model.computation.trial import Trial, TrialInputs, try_out
+from keras_estimator.model.computation.trial import Trial, TrialInputs, arithmetic, try_out
 from keras_estimator.model.computation.unchanged import unchanged
 from keras_estimator.model.user_lines import located
 
@@ -170,7 +169,7 @@ def _arrived(trial: Trial) -> Trial:
 
 
 def _in_a_fresh_process(data: bytes, inputs: TrialInputs, *, in_graphs: bool) -> Trial | Difference:
-    environment = os.environ | {"PYTHONHASHSEED": "1", "TF_CPP_MIN_LOG_LEVEL": "3"} | _arithmetic()
+    environment = os.environ | {"PYTHONHASHSEED": "1", "TF_CPP_MIN_LOG_LEVEL": "3"} | arithmetic()
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "asked"), Path(folder, "answered.json")
         asked.write_bytes(pickle.dumps((data, inputs, in_graphs)))
@@ -181,11 +180,6 @@ def _in_a_fresh_process(data: bytes, inputs: TrialInputs, *, in_graphs: bool) ->
             lines = [line for line in done.stderr.splitlines() if line.strip()]
             return Difference("build", "the model", "it works", "\n".join(lines[-3:]) or f"exit {done.returncode}")
         return Trial.from_json(json.loads(answered.read_text(encoding="utf-8")))
-
-
-def _arithmetic() -> dict[str, str]:
-    """Return what lets another process round as this one; TensorFlow reads it once, `os.environ` may differ since."""
-    return {"TF_ENABLE_ONEDNN_OPTS": str(int(_pywrap_util_port.IsMklEnabled()))}
 
 
 def differences(here: Trial, there: Trial) -> Iterator[Difference]:

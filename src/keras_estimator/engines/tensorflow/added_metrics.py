@@ -21,6 +21,8 @@ from keras_estimator.arguments import MetricFunction
 from keras_estimator.engines.engine import Stride
 from keras_estimator.engines.tensorflow.loops import EVERYTHING, CompiledLoop, as_floats
 from keras_estimator.engines.tensorflow.parts import AnyFeed
+from keras_estimator.engines.tensorflow.xla import obstacle_in, obstacle_in_batches
+from keras_estimator.engines.tensorflow.xla_draws import drawing_alike
 from keras_estimator.errors import ConfigError
 from keras_estimator.model import numpy_calls
 from keras_estimator.model.keras_private import storage_of
@@ -38,7 +40,7 @@ class MeasuringLoop:
         step: Takes a batch; returns the metrics of the model, and its outputs, both by name.
         functions: What measures.
         config: The RunConfig, for functions that ask for it.
-        plan: As of the engine: "graph", "step" or "eager".
+        plan: As of the engine (see plans.py); "stacked" is as "graph", as the functions see each batch.
 
     Attributes:
         graph: The model's part of what was traced last; None if nothing is traced.
@@ -53,6 +55,13 @@ class MeasuringLoop:
         self.graph: Any = None
         self.graphs: list[Any] = []
 
+    def obstacle(self, feed: AnyFeed) -> str:
+        """Say what keeps the step of the model from XLA; empty if nothing does, or it is not asked."""
+        if self._plan != "step":
+            return ""
+        step = tf.function(self._step, autograph=False)
+        return obstacle_in_batches(feed.spec) or obstacle_in(step.get_concrete_function(feed.spec).graph)
+
     def prepare(self, feed: AnyFeed) -> bool:
         """Trace the loop for batches like those of `feed`; say whether that was still to do. Runs nothing."""
         key = (type(feed), repr(feed.spec))
@@ -61,9 +70,9 @@ class MeasuringLoop:
         if self._plan == "eager":
             self._loops[key] = _PythonLoop(self._step, self._added)
             return False
-        has_text = any(getattr(part, "dtype", None) == tf.string for part in tf.nest.flatten(feed.spec))
-        jit = True if self._plan == "step" and not has_text else None  # XLA has no texts
-        step = tf.function(self._step, autograph=False, jit_compile=jit).get_concrete_function(feed.spec)
+        is_jit = self._plan == "step"
+        own = drawing_alike(self._step) if is_jit else self._step
+        step = tf.function(own, autograph=False, jit_compile=is_jit or None).get_concrete_function(feed.spec)
         logs, outputs = step.structured_outputs
         update = self._added.traced(feed.spec, tf.nest.map_structure(_spec_of, outputs), logs)
         self.graph, self.graphs = step.graph, []

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_estimator.arguments import MetricFunction
-from keras_estimator.engines.engine import State, Stride, patience_secs
+from keras_estimator.engines.engine import State, Stride
 from keras_estimator.engines.tensorflow import export
 from keras_estimator.engines.tensorflow.added_metrics import MeasuringLoop
 from keras_estimator.engines.tensorflow.alike import to_compare
@@ -24,8 +24,9 @@ from keras_estimator.engines.tensorflow.dependent_rows import check_any_size, ch
 from keras_estimator.engines.tensorflow.feeds import IteratorFeed, open_feed
 from keras_estimator.engines.tensorflow.loops import CompiledLoop, EagerLoop, as_floats
 from keras_estimator.engines.tensorflow.parts import AnyFeed, PartFeed
+from keras_estimator.engines.tensorflow.plans import Plans
 from keras_estimator.engines.tensorflow.predicting import Predicting
-from keras_estimator.engines.tensorflow.replicas import Replicas, devices_of
+from keras_estimator.engines.tensorflow.stacked import StackedLoop
 from keras_estimator.engines.tensorflow.state import ModelState, written_variables
 from keras_estimator.engines.tensorflow.steps import (
     Step,
@@ -35,16 +36,16 @@ from keras_estimator.engines.tensorflow.steps import (
     test_step,
     train_step,
 )
-from keras_estimator.engines.tensorflow.together import Together
+from keras_estimator.engines.tensorflow.together import together_of
 from keras_estimator.engines.tensorflow.workers import Workers
-from keras_estimator.errors import EstimatorWarning, ModelError
+from keras_estimator.errors import ModelError
 from keras_estimator.input_functions import InputContext
 from keras_estimator.inputs import Arrays, Frame, Source, as_arrays, match_names
 from keras_estimator.model import half_built, numpy_calls
 from keras_estimator.model.keras_private import all_layers, build_for_training, compiled_as, has_own, tracks_loss
-from keras_estimator.run_config import ModeKeys, RunConfig, task_of
+from keras_estimator.run_config import ModeKeys, RunConfig
 
-_Loop = CompiledLoop | EagerLoop | MeasuringLoop
+_Loop = CompiledLoop | StackedLoop | EagerLoop | MeasuringLoop
 
 
 class TensorFlowEngine:
@@ -52,8 +53,7 @@ class TensorFlowEngine:
 
     Args:
         model: Any `keras.Model`, built or not, compiled or not.
-        config: Its `plan` decides how a loop is compiled: "graph" (a graph around the steps), "step"
-            (XLA compiles the step inside that graph), "eager" (Python). "auto" is what `compile` says.
+        config: Its `plan` decides how a loop is compiled (see plans.py).
 
     Raises:
         ModelError: `model` is not a Keras 3 model.
@@ -62,14 +62,14 @@ class TensorFlowEngine:
     def __init__(self, model: Any, config: RunConfig) -> None:
         _check_model(model)
         self.model = model
-        self._wanted_plan = config.plan
         self._config = config
         self._loops: dict[Any, _Loop] = {}
         self._train_key: Any = None
         # The loop of each feed, and whether all replicas share it.
         self._testing: weakref.WeakKeyDictionary[AnyFeed, tuple[_Loop, bool]] = weakref.WeakKeyDictionary()
         self._state = ModelState(model)
-        self._together, self._device = _together(config, model, self._state)
+        self._together, self._device = together_of(config, model, self._state)
+        self._plans = Plans(model, config.plan, is_shared=self._together is not None)
         self._of_all = False  # whether the newest metrics are those of all replicas
         self._is_joined = False
         self._probed: Any = None
@@ -80,10 +80,8 @@ class TensorFlowEngine:
 
     @property
     def plan(self) -> str:
-        """How steps are run; decided by the model's own settings alone, so that a resumed run agrees."""
-        eagerly, compiled = ("eager", "step" if self.model.jit_compile else "graph")
-        plan = (eagerly if self.model.run_eagerly else compiled) if self._wanted_plan == "auto" else self._wanted_plan
-        return "graph" if plan == "step" and self._together is not None else plan  # XLA compiles no sums over replicas
+        """How the steps of training are run."""
+        return self._plans.of()
 
     @property
     def _workers(self) -> Workers | None:
@@ -131,6 +129,7 @@ class TensorFlowEngine:
         metric_functions: Sequence[MetricFunction] = (),
     ) -> None:
         self._spec = feed.spec
+        self._state.may_gain_variables()
         if mode == ModeKeys.PREDICT:
             self._predicting.prepare(feed.spec)
             self.ready_to_use()
@@ -147,8 +146,8 @@ class TensorFlowEngine:
             self._copy(feed.spec, trains=mode == ModeKeys.TRAIN)
         if metric_functions and has_own_evaluation(self.model):
             self._predicting.prepare(feed.spec)
-        loop = self._loop(mode, class_weight, tuple(metric_functions))
         with numpy_calls.explained():
+            loop = self._loop_for(feed, mode, class_weight, tuple(metric_functions))
             is_traced = loop.prepare(feed)
         if is_traced and loop.graph is not None:
             of_copies = self._together.of_copies() if self._together is not None else {}
@@ -162,12 +161,15 @@ class TensorFlowEngine:
             self.ready_to_use()
 
     def ready_to_use(self) -> None:
+        self._state.may_gain_variables()
         self._state.settle(complete=False)
         self._state.put_averages()
 
     def train(self, feed: AnyFeed, steps: int) -> Stride:
         self._state.put_trained()  # a hook may have used the averages
         loop, self._of_all = self._loops[self._train_key], self._together is not None
+        if loop.graphs:
+            self._state.gains_no_variables()  # nothing but compiled steps runs until a hook looks at the model
         if self._together is None:
             return loop(feed, steps)
         self._together.spread()
@@ -269,7 +271,7 @@ class TensorFlowEngine:
         return np.array([numbers]) if self._workers is None else self._workers.gather(numbers)
 
     def refresh(self) -> None:
-        """Nothing is done: the steps are those of the model itself."""
+        self._state.may_gain_variables()
 
     def synchronize(self) -> None:
         if self._together is not None:
@@ -307,7 +309,14 @@ class TensorFlowEngine:
         # A model that is compiled anew, or another step put on it, needs other loops.
         step = self.model.train_step if mode == ModeKeys.TRAIN else self.model.test_step
         function = getattr(step, "__func__", step)
-        return mode, self.plan, *further, self.model.optimizer, compiled_as(self.model), function
+        return mode, self._plans.of(mode), *further, self.model.optimizer, compiled_as(self.model), function
+
+    def _loop_for(self, feed: AnyFeed, mode: str, *further: Any) -> _Loop:
+        loop = self._loop(mode, *further)
+        if self._plans.is_by_xla(mode) and (obstacle := loop.obstacle(feed)):
+            self._plans.refuse(mode, obstacle)
+            loop = self._loop(mode, *further)
+        return loop
 
     def _loop(
         self, mode: str, class_weight: Mapping[Any, Any] | None, metric_functions: tuple[MetricFunction, ...]
@@ -322,14 +331,17 @@ class TensorFlowEngine:
         of_model = measured_step(self._predicting.aside) if metric_functions else test_step
         of_model = train_step(class_weight) if trains else of_model
         step = self._everywhere(of_model, is_shared=trains or self._shares_evaluation(metric_functions))
-        if self.plan == "eager":
+        plan = self._plans.of(mode)
+        if plan == "eager":
             step = self._rehearsed(step, complete=trains)
         if metric_functions:
-            self._loops[key] = MeasuringLoop(step, metric_functions, self._config, plan=self.plan)
-        elif self.plan == "eager":
+            self._loops[key] = MeasuringLoop(step, metric_functions, self._config, plan=plan)
+        elif plan == "eager":
             self._loops[key] = EagerLoop(step, guards_loss=guards_loss)
+        elif plan == "stacked":
+            self._loops[key] = StackedLoop(step, guards_loss=guards_loss)
         else:
-            self._loops[key] = CompiledLoop(step, jit=self.plan == "step", guards_loss=guards_loss)
+            self._loops[key] = CompiledLoop(step, jit=plan == "step", guards_loss=guards_loss)
         return self._loops[key]
 
     def _rehearsed(self, step: Any, *, complete: bool) -> Any:
@@ -370,20 +382,6 @@ class TensorFlowEngine:
             build_for_training(self.model, keras.KerasTensor(tuple(labels.shape), labels.dtype.name))
         else:
             build_for_training(self.model, None)
-
-
-def _together(config: RunConfig, model: Any, state: ModelState) -> tuple[Together | None, str]:
-    """Return who shares the steps, if more than one does, and the first device of this process."""
-    task, devices = task_of(config), devices_of(config)
-    workers = None
-    if len(task.trainers) > 1:
-        workers = Workers(task, patience_secs(config))
-    if workers is None and len(devices) == 1:
-        return None, devices[0]
-    if config.plan == "step":
-        text = 'plan="step": XLA compiles no sums over replicas, so the steps run with plan="graph"'
-        warnings.warn(text, EstimatorWarning, stacklevel=2)
-    return Together(Replicas(devices, workers), model, state), devices[0]
 
 
 def _check_model(model: Any) -> None:

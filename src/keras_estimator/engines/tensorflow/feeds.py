@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -104,7 +104,7 @@ class ArrayFeed:
             batch = tf.nest.map_structure(lambda array: tf.gather(array, picked), rows)
             return tf.experimental.Optional.from_value(batch)
 
-    def advance(self, steps: int, unused: Any = None) -> bool:
+    def advance(self, steps: int, unused: Sequence[Any] = ()) -> bool:
         """Note that `steps` batches were used; say whether the pass ended."""
         del unused  # it can be gathered again
         position = Position(self._position.passes, self._position.batches + steps)
@@ -147,7 +147,7 @@ class IteratorFeed:
     def __init__(self, source: Source) -> None:
         self._data = source.data
         self._opened: list[Any] = []  # the iterator that is read
-        self._unused: Any = None  # what was read ahead of a stride that ended early
+        self._unused: list[Any] = []  # optionals that were read ahead of strides that ended early
         weakref.finalize(self, _retire, self._opened).atexit = False
         self._batches = _batches_of(source)
         self.spec = self._batches.spec
@@ -188,13 +188,13 @@ class IteratorFeed:
 
     def limit(self, steps: int) -> int:
         """Return how many of `steps` may be asked for at once."""
-        return steps
+        return min(steps, 1) if len(self._unused) > 1 else steps
 
     def arguments(self) -> tuple[Any, ...]:
         """Return what the compiled loop is called with."""
         (iterator,) = self._opened
-        unused = self._nothing if self._unused is None else self._unused
-        return iterator, unused, np.bool_(self._unused is not None)
+        unused = self._unused[0] if self._unused else self._nothing
+        return iterator, unused, np.bool_(bool(self._unused))
 
     @staticmethod
     def arguments_spec(spec: Any) -> tuple[Any, ...]:
@@ -213,9 +213,9 @@ class IteratorFeed:
         del index  # an iterator knows where it is
         return arguments[0].get_next_as_optional()
 
-    def advance(self, steps: int, unused: Any = None) -> bool:
-        """Note that `steps` batches were used, and perhaps one was read that was not; the end tells by itself."""
-        self._unused = unused
+    def advance(self, steps: int, unused: Sequence[Any] = ()) -> bool:
+        """Note that `steps` batches were used, and that some were read that were not; the end tells by itself."""
+        self._unused = [*unused, *(self._unused[1:] if steps else self._unused)]
         self._batches.used(steps)
         return False
 
@@ -237,7 +237,7 @@ class IteratorFeed:
 
     def close(self) -> None:
         """Let the iterator go, without waiting for it."""
-        self._unused = None
+        self._unused = []
         _retire(self._opened)
 
 

@@ -21,6 +21,8 @@ import tensorflow as tf
 
 from keras_estimator.engines.engine import Stride
 from keras_estimator.engines.tensorflow.parts import AnyFeed
+from keras_estimator.engines.tensorflow.xla import obstacle_in, obstacle_in_batches
+from keras_estimator.engines.tensorflow.xla_draws import drawing_alike
 from keras_estimator.errors import ModelError
 from keras_estimator.model import numpy_calls
 
@@ -38,7 +40,8 @@ class CompiledLoop:
     """
 
     def __init__(self, step: Callable[[Any], Any], *, jit: bool, guards_loss: bool) -> None:
-        self._step = tf.function(named_tensors(step), jit_compile=jit or None, autograph=False)
+        named = named_tensors(step)
+        self._step = tf.function(drawing_alike(named) if jit else named, jit_compile=jit or None, autograph=False)
         self._guards_loss = guards_loss
         self._loops: dict[tuple[Any, str], Any] = {}
         self.graph: Any = None
@@ -47,6 +50,11 @@ class CompiledLoop:
     def graphs(self) -> list[Any]:
         """All that runs, if all of it is known."""
         return [] if self.graph is None else [self.graph]
+
+    def obstacle(self, feed: AnyFeed) -> str:
+        """Say what keeps the step, or batches like those of `feed`, from XLA; empty if nothing does."""
+        spec = feed.kind.batch_spec(feed.spec)
+        return obstacle_in_batches(spec) or obstacle_in(self._step.get_concrete_function(spec).graph)
 
     def prepare(self, feed: AnyFeed) -> bool:
         """Trace the loop for batches like those of `feed`; say whether that was still to do. Runs nothing."""
@@ -62,7 +70,8 @@ class CompiledLoop:
         limit = feed.limit(EVERYTHING if steps is None else steps)
         made, ended, is_finite, metrics, batch = loop(*feed.arguments(), np.int64(limit))
         made = int(made)
-        ended = feed.advance(made, None if is_finite else batch) or bool(ended)
+        unused = () if is_finite or not batch.has_value() else (batch,)
+        ended = feed.advance(made, unused) or bool(ended)
         return Stride(made, ended, bool(is_finite), as_floats(metrics) if made else {})
 
     def _compile(self, kind: Any, data_spec: Any) -> Any:
@@ -111,6 +120,10 @@ class EagerLoop:
     def __init__(self, step: Callable[[Any], Any], *, guards_loss: bool) -> None:
         self._step = named_tensors(step)
         self._guards_loss = guards_loss
+
+    def obstacle(self, feed: AnyFeed) -> str:
+        """Return nothing: XLA is not asked."""
+        return ""
 
     def prepare(self, feed: AnyFeed) -> bool:
         """Return False: nothing is traced."""

@@ -7,7 +7,7 @@ others: it then gives a batch that is not there, of one made-up row, until the p
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -92,7 +92,7 @@ class PartFeed:
         """Return what the compiled loop is called with."""
         return self._feed.arguments()
 
-    def advance(self, steps: int, unused: Any = None) -> bool:
+    def advance(self, steps: int, unused: Sequence[Any] = ()) -> bool:
         """Note that `steps` batches were used; the end tells by itself. No batch is left unused between processes."""
         del unused
         return self._feed.advance(steps)

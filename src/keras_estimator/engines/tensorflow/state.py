@@ -38,11 +38,25 @@ class ModelState:
         self._rehearsed: set[bool] = set()
         self._start: Callable[[Any], State] | None = None  # gives what weights begin with
         self._trained: State = {}  # weights while their averages stand in for them
+        self._found: dict[str, tf.Variable] | None = None  # as long as there can be no others
+        self._is_steady = False
 
     def variables(self) -> dict[str, tf.Variable]:
         """Return the TensorFlow variables by path."""
+        if self._found is not None:
+            return dict(self._found)
         found = {holding.path: _value(holding.variable) for holding in holdings(self._model)}
-        return found | dict(self._unreached.values())
+        found |= dict(self._unreached.values())
+        self._found = found if self._is_steady else None
+        return dict(found)
+
+    def gains_no_variables(self) -> None:
+        """Note that nothing runs by which the model could get other variables: they need not be looked for again."""
+        self._is_steady = True
+
+    def may_gain_variables(self) -> None:
+        """Note that it may have others from now on."""
+        self._is_steady, self._found = False, None
 
     def seeds(self) -> set[int]:
         """Return the ids of the variables that random numbers are drawn with."""
@@ -66,7 +80,7 @@ class ModelState:
     def read(self) -> State:
         """Return the value of every variable, those waiting to be built included."""
         variables = self.variables()
-        values = {path: np.asarray(variable.numpy()) for path, variable in variables.items()}
+        values = {path: _read(variable) for path, variable in variables.items()}
         return values | self._trained | self._pending
 
     def write(self, state: State, *, source: str) -> None:
@@ -299,6 +313,11 @@ def written_variables(graph: Any, variables: Iterable[tf.Variable]) -> list[tf.V
         for handle, inner in graph.captures
         if id(handle) in by_handle and any(operation.type not in READS for operation in inner.consumers())
     ]
+
+
+def _read(variable: tf.Variable) -> np.ndarray[Any, Any]:
+    # `variable.numpy()` without what it does for tapes and caches: a third of the time, which counts for small models.
+    return np.asarray(tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype).numpy())
 
 
 def _value(variable: Any) -> Any:

@@ -8,6 +8,7 @@ or measured. Random numbers are drawn from seeds of their own, so that no two re
 from __future__ import annotations
 
 import logging
+import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_estimator.engines.engine import Stride
+from keras_estimator.engines.engine import Stride, patience_secs
 from keras_estimator.engines.tensorflow.loops import as_floats, of_replica
 from keras_estimator.engines.tensorflow.member import (
     Member,
@@ -27,12 +28,14 @@ from keras_estimator.engines.tensorflow.member import (
     put,
     shaped_like,
 )
-from keras_estimator.engines.tensorflow.replicas import Replicas
+from keras_estimator.engines.tensorflow.replicas import Replicas, devices_of
 from keras_estimator.engines.tensorflow.shared_steps import SEEN, WEIGHT, Share
 from keras_estimator.engines.tensorflow.state import ModelState, parted_seed
+from keras_estimator.engines.tensorflow.workers import Workers
 from keras_estimator.errors import EstimatorWarning, WorkersDifferError
 from keras_estimator.model.blueprint import Blueprint
 from keras_estimator.model.user_lines import running_line
+from keras_estimator.run_config import RunConfig, task_of
 
 _LOG = logging.getLogger("keras_estimator")
 _NUMBERS_AT_ONCE = 2**21  # of float64 in one message
@@ -328,3 +331,17 @@ class Together:
             fix="give what shuffles or draws a seed, and all processes the same: keras.utils.set_random_seed(1), "
             "dataset.shuffle(1000, seed=1); or return arrays from the input_fn",
         )
+
+
+def together_of(config: RunConfig, model: Any, state: ModelState) -> tuple[Together | None, str]:
+    """Return who shares the steps, if more than one does, and the first device of this process."""
+    task, devices = task_of(config), devices_of(config)
+    workers = None
+    if len(task.trainers) > 1:
+        workers = Workers(task, patience_secs(config))
+    if workers is None and len(devices) == 1:
+        return None, devices[0]
+    if config.plan in ("step", "stacked"):
+        text = f'plan="{config.plan}": XLA compiles no sums over replicas, so the steps run with plan="graph"'
+        warnings.warn(text, EstimatorWarning, stacklevel=2)
+    return Together(Replicas(devices, workers), model, state), devices[0]

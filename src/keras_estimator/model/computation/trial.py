@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.util import _pywrap_util_port
 
 from keras_estimator.errors import BlueprintError
 from keras_estimator.model import half_built, keras_private, numpy_calls
@@ -178,3 +179,8 @@ def decoded(one: Mapping[str, Any]) -> np.ndarray[Any, Any]:
     """Return an array that `to_json` has written."""
     dtype = tf.bfloat16.as_numpy_dtype if one["dtype"] == "bfloat16" else np.dtype(one["dtype"])
     return np.frombuffer(base64.b64decode(one["bytes"]), dtype).reshape(one["shape"])
+
+
+def arithmetic() -> dict[str, str]:
+    """Return what lets another process round as this one; TensorFlow reads it once, `os.environ` may differ since."""
+    return {"TF_ENABLE_ONEDNN_OPTS": str(int(_pywrap_util_port.IsMklEnabled()))}
