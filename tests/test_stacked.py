@@ -95,6 +95,32 @@ def test_it_ends_with_the_first_loss_that_is_not_finite_and_loses_no_batch(data:
     assert step.values == values
 
 
+@DATA
+def test_a_bad_last_batch_of_another_size_is_not_given_twice(data: Any) -> None:
+    values = [0.0, 0.0, 1.0, 1.0, float("inf")]
+    step, feed = Noting(), feed_of(data(values, 2))
+    loop = StackedLoop(step, guards_loss=True)
+    loop.prepare(feed)
+    assert loop(feed, 3).steps == 3
+    assert data is rows or loop(feed, 3).steps == 0
+    assert step.values == [0.0, 1.0, float("inf")]
+
+
+def test_a_small_first_batch_does_not_keep_larger_ones_from_being_stacked() -> None:
+    batches = [np.full(size, size, "float32") for size in [1] + [4] * 20]
+    data = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=tf.TensorSpec((None,), tf.float32))
+    step, feed = Noting(), feed_of(data)
+    loop = StackedLoop(step, guards_loss=True)
+    loop.prepare(feed)
+    assert loop(feed, None).steps == 21
+    assert list(loop._rows.values()) == [4]  # noqa: SLF001 - it shows in the time alone
+
+
+def test_a_metric_of_changing_shape_is_an_obstacle() -> None:
+    loop = StackedLoop(lambda batch: {"loss": tf.reduce_sum(batch), "all": batch}, guards_loss=True)
+    assert loop.obstacle(feed_of(stream([1.0], 1))) == "the shape of `all` is not known"
+
+
 def test_batches_of_changing_sizes_are_steps_by_themselves() -> None:
     sizes = [4] * 10 + [3, 5] + [4] * 3 + [1]
     batches = [np.full(size, number, "float32") for number, size in enumerate(sizes)]

@@ -43,6 +43,28 @@ class _Unit(NamedTuple):
     batch: Any
 
 
+class _Progress(NamedTuple):
+    """How far a stride is.
+
+    Attributes:
+        made: Steps so far.
+        finite: Whether the last loss is finite.
+        metrics: What the last step returned.
+        rows: How many rows a batch has that is stacked.
+        last: The unit that was run last.
+        done: How many batches of it.
+        unit: The one that was read meanwhile.
+    """
+
+    made: Any
+    finite: Any
+    metrics: Any
+    rows: Any
+    last: _Unit
+    done: Any
+    unit: _Unit
+
+
 class StackedLoop:
     """One step of a model, and XLA loops over stacks of batches, one for each kind of batch.
 
@@ -72,7 +94,9 @@ class StackedLoop:
         shapes = [leaf.shape for leaf in tf.nest.flatten(feed.spec)]
         if any(shape.rank in (None, 0) or None in shape[1:].as_list() for shape in shapes):
             return "the rows are not all of one shape"
-        return obstacle_in(self._step.get_concrete_function(feed.spec).graph)
+        step = self._step.get_concrete_function(feed.spec)
+        unknown = [name for name, metric in step.structured_outputs.items() if not metric.shape.is_fully_defined()]
+        return f"the shape of `{unknown[0]}` is not known" if unknown else obstacle_in(step.graph)
 
     def prepare(self, feed: AnyFeed) -> bool:
         """Trace the loop for batches like those of `feed`; say whether that was still to do. Runs nothing."""
@@ -87,13 +111,12 @@ class StackedLoop:
         key = (feed.kind, repr(feed.spec))
         limit = feed.limit(EVERYTHING if steps is None else steps)
         rows = np.int64(self._rows.get(key, -1))
-        made, ended, finite, metrics, rows, last, done, unit = self._loops[key](
-            *feed.arguments(), rows, np.int64(limit)
-        )
-        made, self._rows[key] = int(made), int(rows)
-        unused = [] if finite else [*_stacked(last, int(done)), *_stacked(unit, 0), *_alone(unit)]
-        ended = feed.advance(made, unused) or bool(ended)
-        return Stride(made, ended, bool(finite), as_floats(metrics) if made else {})
+        found = self._loops[key](*feed.arguments(), rows, np.int64(limit))
+        made, is_finite, self._rows[key] = int(found.made), bool(found.finite), int(found.rows)
+        unused = [] if is_finite else [*_stacked(found.last, int(found.done)), *_stacked(found.unit, 0)]
+        unused += [] if is_finite or not found.unit.batch.has_value() else [found.unit.batch]
+        ended = feed.advance(made, unused) or (made < limit and is_finite)
+        return Stride(made, ended, is_finite, as_floats(found.metrics) if made else {})
 
     def _compile(self, kind: Any, spec: Any) -> Any:
         step = self._step.get_concrete_function(spec)
@@ -102,34 +125,28 @@ class StackedLoop:
         read = _read_rows if kind is ArrayFeed else _read_iterator
         run = self._runner(none)
 
-        def alone(unit: _Unit) -> Any:
-            new = self._step(unit.batch.get_value())
+        def alone(batch: Any) -> Any:
+            new = self._step(batch)
             return tf.constant(1, tf.int64), self._is_finite(new), new
 
         def loop(arguments: Any, rows: tf.Tensor, limit: tf.Tensor) -> Any:
-            batch = kind.first(arguments)
-            rows = tf.where(rows < 0, _num_rows(batch, spec), rows)
+            def goes_on(now: _Progress) -> Any:
+                return (now.made < limit) & now.finite & ((now.unit.count > 0) | now.unit.batch.has_value())
 
-            def goes_on(made: Any, finite: Any, metrics: Any, last: Any, done: Any, unit: _Unit) -> Any:
-                del metrics, last, done
-                return (made < limit) & finite & ((unit.count > 0) | unit.batch.has_value())
-
-            def body(made: Any, finite: Any, metrics: Any, last: Any, done: Any, unit: _Unit) -> Any:
-                del finite, metrics, last, done
-                is_stack = unit.count > 0
-                done, finite, metrics = tf.cond(is_stack, lambda: run(unit.stack, unit.count), lambda: alone(unit))
-                index = made + tf.maximum(unit.count, 1)
-                following = tf.cond(
-                    is_stack | (index >= limit), lambda: unit.batch, lambda: kind.next(arguments, index)
-                )
+            def body(now: _Progress) -> Any:
+                stack, count, batch = unit = now.unit
+                done, finite, metrics = tf.cond(count > 0, lambda: run(stack, count), lambda: alone(batch.get_value()))
+                rows = tf.cond(count > 0, lambda: now.rows, lambda: tf.maximum(now.rows, _num_rows(batch)))
+                index = now.made + tf.maximum(count, 1)
+                following = tf.cond(count > 0, lambda: batch, lambda: _next(kind, arguments, index, limit, spec))
                 ahead = read(kind, arguments, index, following, rows, limit - index, spec)
-                return made + done, finite, metrics, unit, done, ahead
+                return (_Progress(now.made + done, finite, metrics, rows, unit, done, ahead),)
 
-            unit = read(kind, arguments, tf.constant(0, tf.int64), batch, rows, limit, spec)
-            zero = tf.constant(0, tf.int64)
-            start = (zero, tf.constant(value=True), none, unit, zero, unit)
-            made, finite, metrics, last, done, unit = tf.while_loop(goes_on, body, start, parallel_iterations=1)
-            return made, (made < limit) & finite, finite, metrics, rows, last, done, unit
+            zero, batch = tf.constant(0, tf.int64), kind.first(arguments)
+            rows = tf.where(rows < 0, _num_rows(batch), rows)
+            unit = read(kind, arguments, zero, batch, rows, limit, spec)
+            start = _Progress(zero, tf.constant(value=True), none, rows, unit, zero, unit)
+            return tf.while_loop(goes_on, body, (start,), parallel_iterations=1)[0]
 
         number = tf.TensorSpec((), tf.int64)
         traced = tf.function(lambda *given: loop(given[:-2], given[-2], given[-1]), autograph=False)
@@ -159,12 +176,16 @@ def _room(rows: tf.Tensor, spec: Any) -> tf.Tensor:
     return tf.clip_by_value(_MAX_BYTES // (tf.maximum(rows, 1) * row_bytes), 1, _MAX_BATCHES)
 
 
-def _num_rows(batch: Any, spec: Any) -> tf.Tensor:
+def _num_rows(batch: Any) -> tf.Tensor:
     def counted() -> tf.Tensor:
         return tf.shape(tf.nest.flatten(batch.get_value())[0], tf.int64)[0]
 
-    del spec
     return tf.cond(batch.has_value(), counted, lambda: tf.constant(0, tf.int64))
+
+
+def _next(kind: Any, arguments: Any, index: tf.Tensor, limit: tf.Tensor, spec: Any) -> Any:
+    """Return batch `index` of a stride, if it is one of it."""
+    return tf.cond(index < limit, lambda: kind.next(arguments, index), lambda: _Optional.empty(spec))
 
 
 def _read_rows(
@@ -193,7 +214,7 @@ def _read_iterator(
     arrays = [tf.TensorArray(leaf.dtype, tf.cast(room, tf.int32), element_shape=leaf.shape) for leaf in leaves]
 
     def fits(batch: Any) -> tf.Tensor:
-        return tf.cond(batch.has_value(), lambda: _num_rows(batch, spec) == rows, lambda: tf.constant(value=False))
+        return tf.cond(batch.has_value(), lambda: _num_rows(batch) == rows, lambda: tf.constant(value=False))
 
     def goes_on(count: Any, batch: Any, *arrays: Any) -> Any:
         del arrays
@@ -203,8 +224,7 @@ def _read_iterator(
         values = tf.nest.flatten(batch.get_value())
         arrays = tuple(array.write(tf.cast(count, tf.int32), one) for array, one in zip(arrays, values, strict=True))
         count = count + 1
-        ahead = tf.cond(count < budget, lambda: kind.next(arguments, index), lambda: _Optional.empty(spec))
-        return count, ahead, *arrays
+        return count, _next(kind, arguments, count, budget, spec), *arrays
 
     count, batch, *arrays = tf.while_loop(
         goes_on, body, (tf.constant(0, tf.int64), batch, *arrays), parallel_iterations=1
@@ -223,7 +243,3 @@ def _stacked(unit: _Unit, first: int) -> list[Any]:
         _Optional.from_value(tf.nest.map_structure(lambda leaf, place=place: leaf[place], unit.stack))
         for place in range(first, int(unit.count))
     ]
-
-
-def _alone(unit: _Unit) -> list[Any]:
-    return [unit.batch] if bool(unit.batch.has_value()) else []
