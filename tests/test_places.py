@@ -46,7 +46,7 @@ def test_to_read_it_changes_no_random_state() -> None:
     [{"at": at} for at in (None, 3, [2], [2, 6], [3, 0], [2, -1], [-1, 2], [2, 4.0], ["2", "4"])]
     + [{"hash": None}, {"untold": 3}, {"state": 3}, {"state": {}}, {"state": {"random": {}, "held": 1}}]
     + [{"state": {"random": draws.noted()(), "held": {"code": "x"}}}],
-    ids=lambda changes: str(changes)[:60],
+    ids=lambda changes: str(changes)[:40],
 )
 def test_what_was_never_written_is_an_error(changes: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError, match="none that was written"):
