@@ -22,7 +22,7 @@ class Contender:
     """
 
     def __init__(self, workload: Workload) -> None:
-        self.tf = self.library()
+        self.tf = self.imported()
         self.workload = workload
         self.x, self.y = workload.make_arrays()
         rows = workload.evaluated * workload.batch_size
@@ -31,7 +31,7 @@ class Contender:
         self.tf.keras.utils.set_random_seed(SEED)
         self.model: Any = workload.make_model(self.tf)
 
-    def library(self) -> Any:
+    def imported(self) -> Any:
         """Import what has `keras` and `nn`."""
         return importlib.import_module("tensorflow")
 

@@ -104,7 +104,7 @@ class Fit50Arrays(FitArrays):
 class JaxArrays(FitArrays):
     """Keras on JAX, which compiles by XLA; there is no TensorFlow in its environment to read datasets."""
 
-    def library(self) -> Any:
+    def imported(self) -> Any:
         """Import Keras on JAX; `KERAS_BACKEND` says so (bench/environments.py)."""
         keras, jax = (importlib.import_module(name) for name in ("keras", "jax"))
         if keras.backend.backend() != "jax":

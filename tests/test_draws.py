@@ -6,7 +6,6 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,6 @@ from keras_estimator.engines.draws import check, drawing
 from keras_estimator.errors import EstimatorWarning
 
 NUMPY: Any = np.random  # the functions that draw by one state of the whole process
-
-
-@pytest.fixture(autouse=True)
-def states() -> Iterator[None]:
-    of_python, of_numpy = random.getstate(), NUMPY.get_state()
-    yield
-    random.setstate(of_python)
-    NUMPY.set_state(of_numpy)
 
 
 def drawn(before: Any = None) -> tuple[list[float], Any]:

@@ -45,14 +45,6 @@ from keras_estimator.errors import CheckpointError, EstimatorWarning
 from keras_estimator.inputs import as_source
 
 
-@pytest.fixture(autouse=True)
-def states() -> Iterator[None]:
-    of_python, of_numpy = random.getstate(), NUMPY.get_state()
-    yield
-    random.setstate(of_python)
-    NUMPY.set_state(of_numpy)
-
-
 def feed_of(data: Any) -> IteratorFeed:
     return IteratorFeed(as_source(data, mode=ke.ModeKeys.TRAIN, seed=1, has_steps=True))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -61,22 +60,17 @@ class CheckpointWriter:
             CheckpointError: the one before it could not be written.
         """
         self.wait()
-        goes = threading.Event()
 
         def write() -> Path:
-            goes.wait()
             try:
                 return self._checkpoints.write(step, state, run, protected=protected)
             except BaseException:
                 if_it_fails()
                 raise
 
-        try:
-            thread = ThreadPoolExecutor(1, "checkpoint")  # the interpreter waits for it before it exits
-            self._under_way = thread.submit(write)
-            thread.shutdown(wait=False)  # it ends with this one
-        finally:
-            goes.set()  # not before: a thread that is busy at once holds up the one that has started it
+        thread = ThreadPoolExecutor(1, "checkpoint")  # the interpreter waits for it before it exits
+        self._under_way = thread.submit(write)
+        thread.shutdown(wait=False)  # it ends with this one
 
     def wait(self) -> None:
         """Wait until the checkpoint is written.

@@ -50,6 +50,8 @@ class MeasuringLoop:
     def __init__(self, step: _Step, functions: Sequence[MetricFunction], config: Any, *, plan: str) -> None:
         self._step = step
         self._plan = plan
+        is_jit = plan == "step"
+        self._traced = tf.function(drawing_alike(step) if is_jit else step, autograph=False, jit_compile=is_jit or None)
         self._added = _AddedMetrics(functions, config)
         self._loops: dict[tuple[type, str], Callable[[AnyFeed, int | None], Stride]] = {}
         self.graph: Any = None
@@ -57,10 +59,9 @@ class MeasuringLoop:
 
     def obstacle(self, feed: AnyFeed) -> str:
         """Say what keeps the step of the model from XLA; empty if nothing does, or it is not asked."""
-        if self._plan != "step":
+        if self._plan != "step" or (type(feed), repr(feed.spec)) in self._loops:
             return ""
-        step = tf.function(self._step, autograph=False)
-        return obstacle_in_batches(feed.spec) or obstacle_in(step.get_concrete_function(feed.spec).graph)
+        return obstacle_in_batches(feed.spec) or obstacle_in(self._traced.get_concrete_function(feed.spec).graph)
 
     def prepare(self, feed: AnyFeed) -> bool:
         """Trace the loop for batches like those of `feed`; say whether that was still to do. Runs nothing."""
@@ -70,9 +71,7 @@ class MeasuringLoop:
         if self._plan == "eager":
             self._loops[key] = _PythonLoop(self._step, self._added)
             return False
-        is_jit = self._plan == "step"
-        own = drawing_alike(self._step) if is_jit else self._step
-        step = tf.function(own, autograph=False, jit_compile=is_jit or None).get_concrete_function(feed.spec)
+        step = self._traced.get_concrete_function(feed.spec)
         logs, outputs = step.structured_outputs
         update = self._added.traced(feed.spec, tf.nest.map_structure(_spec_of, outputs), logs)
         self.graph, self.graphs = step.graph, []

@@ -30,6 +30,33 @@ EVERYTHING = 2**62
 _LOSS = re.compile(r"(@\d+/)?loss")  # of any replica (`of_replica`)
 
 
+class TracedLoops:
+    """What was traced, once for each kind of batch.
+
+    Args:
+        trace: Takes the kind of a feed and the spec of its data; returns the loop.
+    """
+
+    def __init__(self, trace: Callable[[Any, Any], Any]) -> None:
+        self._trace = trace
+        self._loops: dict[tuple[Any, str], Any] = {}
+
+    def has(self, feed: AnyFeed) -> bool:
+        """Tell whether there is a loop for batches like those of `feed`."""
+        return (feed.kind, repr(feed.spec)) in self._loops
+
+    def of(self, feed: AnyFeed) -> Any:
+        """Return the loop for batches like those of `feed`."""
+        return self._loops[feed.kind, repr(feed.spec)]
+
+    def prepare(self, feed: AnyFeed) -> bool:
+        """Trace the loop for batches like those of `feed`; say whether that was still to do."""
+        if self.has(feed):
+            return False
+        self._loops[feed.kind, repr(feed.spec)] = self._trace(feed.kind, feed.spec)
+        return True
+
+
 class CompiledLoop:
     """One step of a model around which loops are compiled, one for each kind of batch.
 
@@ -43,7 +70,7 @@ class CompiledLoop:
         named = named_tensors(step)
         self._step = tf.function(drawing_alike(named) if jit else named, jit_compile=jit or None, autograph=False)
         self._guards_loss = guards_loss
-        self._loops: dict[tuple[Any, str], Any] = {}
+        self._loops = TracedLoops(self._compile)
         self.graph: Any = None
 
     @property
@@ -53,20 +80,18 @@ class CompiledLoop:
 
     def obstacle(self, feed: AnyFeed) -> str:
         """Say what keeps the step, or batches like those of `feed`, from XLA; empty if nothing does."""
+        if self._loops.has(feed):
+            return ""  # it was looked at before it was traced
         spec = feed.kind.batch_spec(feed.spec)
         return obstacle_in_batches(spec) or obstacle_in(self._step.get_concrete_function(spec).graph)
 
     def prepare(self, feed: AnyFeed) -> bool:
         """Trace the loop for batches like those of `feed`; say whether that was still to do. Runs nothing."""
-        key = (feed.kind, repr(feed.spec))
-        if key in self._loops:
-            return False
-        self._loops[key] = self._compile(feed.kind, feed.spec)
-        return True
+        return self._loops.prepare(feed)
 
     def __call__(self, feed: AnyFeed, steps: int | None) -> Stride:
         """Run at most `steps` steps (None: until the data end)."""
-        loop = self._loops[feed.kind, repr(feed.spec)]
+        loop = self._loops.of(feed)
         limit = feed.limit(EVERYTHING if steps is None else steps)
         made, ended, is_finite, metrics, batch = loop(*feed.arguments(), np.int64(limit))
         made = int(made)

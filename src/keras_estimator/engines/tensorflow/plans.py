@@ -19,7 +19,7 @@ from keras_estimator.model.keras_private import compiled_as
 from keras_estimator.run_config import ModeKeys
 
 _LOG = logging.getLogger("keras_estimator")
-_BY_XLA = ("step", "stacked")
+BY_XLA = ("step", "stacked")
 
 
 class Plans:
@@ -41,11 +41,11 @@ class Plans:
         """Return the plan for one of `ModeKeys`."""
         plan = self._wanted if self._wanted != "auto" else self._of_compile()
         is_possible = not self._is_shared and (mode, compiled_as(self._model)) not in self._refused
-        return plan if plan not in _BY_XLA or is_possible else "graph"
+        return plan if plan not in BY_XLA or is_possible else "graph"
 
     def is_by_xla(self, mode: str) -> bool:
         """Tell whether XLA is asked to compile the steps."""
-        return self.of(mode) in _BY_XLA
+        return self.of(mode) in BY_XLA
 
     def refuse(self, mode: str, obstacle: str) -> None:
         """Use "graph" instead, for the model as it is compiled now, and say why."""

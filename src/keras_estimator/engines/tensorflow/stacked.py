@@ -19,7 +19,14 @@ import tensorflow as tf
 
 from keras_estimator.engines.engine import Stride
 from keras_estimator.engines.tensorflow.feeds import ArrayFeed, IteratorFeed
-from keras_estimator.engines.tensorflow.loops import EVERYTHING, as_floats, is_finite, named_tensors, no_metric
+from keras_estimator.engines.tensorflow.loops import (
+    EVERYTHING,
+    TracedLoops,
+    as_floats,
+    is_finite,
+    named_tensors,
+    no_metric,
+)
 from keras_estimator.engines.tensorflow.parts import AnyFeed
 from keras_estimator.engines.tensorflow.xla import obstacle_in, obstacle_in_batches
 from keras_estimator.engines.tensorflow.xla_draws import drawing_alike
@@ -76,8 +83,8 @@ class StackedLoop:
     def __init__(self, step: Callable[[Any], Any], *, guards_loss: bool) -> None:
         self._step = tf.function(drawing_alike(named_tensors(step)), autograph=False)
         self._guards_loss = guards_loss
-        self._loops: dict[tuple[Any, str], Any] = {}
-        self._rows: dict[tuple[Any, str], int] = {}  # of the batches that are stacked
+        self._loops = TracedLoops(self._compile)
+        self._rows: dict[Any, int] = {}  # by loop: of the batches that it stacks
         self.graph: Any = None
 
     @property
@@ -87,6 +94,8 @@ class StackedLoop:
 
     def obstacle(self, feed: AnyFeed) -> str:
         """Say what keeps batches like those of `feed` from being stacked, or the step from XLA; empty if nothing."""
+        if self._loops.has(feed):
+            return ""  # it was looked at before it was traced
         if not isinstance(feed, ArrayFeed | IteratorFeed):
             return "the processes agree on each batch"
         if obstacle := obstacle_in_batches(feed.spec):
@@ -100,19 +109,14 @@ class StackedLoop:
 
     def prepare(self, feed: AnyFeed) -> bool:
         """Trace the loop for batches like those of `feed`; say whether that was still to do. Runs nothing."""
-        key = (feed.kind, repr(feed.spec))
-        if key in self._loops:
-            return False
-        self._loops[key] = self._compile(feed.kind, feed.spec)
-        return True
+        return self._loops.prepare(feed)
 
     def __call__(self, feed: AnyFeed, steps: int | None) -> Stride:
         """Run at most `steps` steps (None: until the data end)."""
-        key = (feed.kind, repr(feed.spec))
+        loop = self._loops.of(feed)
         limit = feed.limit(EVERYTHING if steps is None else steps)
-        rows = np.int64(self._rows.get(key, -1))
-        found = self._loops[key](*feed.arguments(), rows, np.int64(limit))
-        made, is_finite, self._rows[key] = int(found.made), bool(found.finite), int(found.rows)
+        found = loop(*feed.arguments(), np.int64(self._rows.get(loop, -1)), np.int64(limit))
+        made, is_finite, self._rows[loop] = int(found.made), bool(found.finite), int(found.rows)
         unused = [] if is_finite else [*_stacked(found.last, int(found.done)), *_stacked(found.unit, 0)]
         unused += [] if is_finite or not found.unit.batch.has_value() else [found.unit.batch]
         ended = feed.advance(made, unused) or (made < limit and is_finite)

@@ -28,6 +28,7 @@ from keras_estimator.engines.tensorflow.member import (
     put,
     shaped_like,
 )
+from keras_estimator.engines.tensorflow.plans import BY_XLA
 from keras_estimator.engines.tensorflow.replicas import Replicas, devices_of
 from keras_estimator.engines.tensorflow.shared_steps import SEEN, WEIGHT, Share
 from keras_estimator.engines.tensorflow.state import ModelState, parted_seed
@@ -341,7 +342,7 @@ def together_of(config: RunConfig, model: Any, state: ModelState) -> tuple[Toget
         workers = Workers(task, patience_secs(config))
     if workers is None and len(devices) == 1:
         return None, devices[0]
-    if config.plan in ("step", "stacked"):
+    if config.plan in BY_XLA:
         text = f'plan="{config.plan}": XLA compiles no sums over replicas, so the steps run with plan="graph"'
         warnings.warn(text, EstimatorWarning, stacklevel=2)
     return Together(Replicas(devices, workers), model, state), devices[0]
